@@ -1,0 +1,41 @@
+# Two commands do all on a fresh machine: `make demo` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+WORKERS ?= 2
+
+.PHONY: demo test lint environment slow benchmark clean
+
+demo: $(VENV)/.ready
+	$(BIN)/pellucid explain --out out/demo
+
+test: $(VENV)/.ready-dev
+	$(BIN)/ruff check src tests benchmarks studies
+	$(BIN)/ruff format --check src tests benchmarks studies
+	$(BIN)/mypy
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) -m "not slow" $(PYTEST)
+
+slow: $(VENV)/.ready-dev
+	$(BIN)/python -m pytest -m slow $(PYTEST)
+
+benchmark: $(VENV)/.ready-dev
+	$(BIN)/python benchmarks/speed/cam.py
+	$(BIN)/python benchmarks/speed/scenes.py
+
+environment: $(VENV)/.ready-dev
+
+# torch comes first and torchvision without its own idea of torch, so that the pinned build stays
+$(VENV)/.ready: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) torch
+	$(PIP) --no-deps torchvision
+	$(PIP) --editable .
+	touch $@
+
+$(VENV)/.ready-dev: $(VENV)/.ready
+	$(PIP) --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) out build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache

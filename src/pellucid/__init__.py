@@ -1,0 +1,69 @@
+"""pellucid: what a convolutional image classifier did and why, with evidence.
+
+Public names are resolved on first use, so that ``import pellucid`` stays light.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from pellucid._version import __version__ as __version__
+
+if TYPE_CHECKING:
+    from pellucid.attribution import attribute as attribute
+    from pellucid.capture import Tail as Tail
+    from pellucid.capture import capture as capture
+    from pellucid.data.images import read_image as read_image
+    from pellucid.data.preprocess import Preprocess as Preprocess
+    from pellucid.semantics import Explanation as Explanation
+    from pellucid.semantics import explain as explain
+    from pellucid.network import Network as Network
+    from pellucid.network import load as load
+    from pellucid.neurons import neurons as neurons
+    from pellucid.registry import names as names
+    from pellucid.registry import register as register
+    from pellucid.types import Geometry as Geometry
+    from pellucid.types import Heatmap as Heatmap
+    from pellucid.types import Layer as Layer
+    from pellucid.types import Target as Target
+    from pellucid.types import Trace as Trace
+    from pellucid.types import Unit as Unit
+    from pellucid.types import UnitScores as UnitScores
+
+_HOME = {
+    "attribute": "attribution",
+    "Tail": "capture",
+    "capture": "capture",
+    "read_image": "data.images",
+    "Preprocess": "data.preprocess",
+    "Explanation": "semantics",
+    "explain": "semantics",
+    "Network": "network",
+    "load": "network",
+    "neurons": "neurons",
+    "names": "registry",
+    "register": "registry",
+    "Geometry": "types",
+    "Heatmap": "types",
+    "Layer": "types",
+    "Target": "types",
+    "Trace": "types",
+    "Unit": "types",
+    "UnitScores": "types",
+}
+__all__ = [*_HOME, "__version__"]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        from pellucid.registry import suggest
+
+        raise AttributeError(f"Expected a public name of pellucid, got `{name}`; {suggest(name, _HOME)}")
+    value = getattr(importlib.import_module(f"pellucid.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,38 @@
+"""The works whose methods are built here: one key per work, cited by ``@register(..., paper=key)``."""
+
+from __future__ import annotations
+
+PAPERS: dict[str, str] = {
+    "chattopadhay2018": "Chattopadhay, Sarkar, Howlader, Balasubramanian. Grad-CAM++: Generalized Gradient-Based Visual "
+    "Explanations for Deep Convolutional Networks. WACV 2018. arXiv:1710.11063",
+    "cheng2025": "Cheng, He, Chen, Yao, Lin. Class activation mapping for shallow layers by relevance propagation. "
+    "Computer Science 52(6A), 240500140, 2025. doi:10.11896/jsjkx.240500140",
+    "draelos2020": "Draelos, Carin. Use HiResCAM instead of Grad-CAM for faithful explanations of convolutional neural "
+    "networks. 2020. arXiv:2011.08891",
+    "fu2020": "Fu, Hu, Dong, Guo, Gao, Li. Axiom-based Grad-CAM: Towards Accurate Visualization and Explanation of CNNs. "
+    "BMVC 2020. arXiv:2008.02312",
+    "gildenblat2021": "Gildenblat and contributors. PyTorch library for CAM methods (elementwise Grad-CAM, Eigen-Grad-CAM). 2021.",
+    "jiang2021": "Jiang, Zhang, Hou, Cheng, Wei. LayerCAM: Exploring Hierarchical Class Activation Maps for Localization. "
+    "IEEE Transactions on Image Processing 30, 2021. doi:10.1109/TIP.2021.3089943",
+    "lu2023": "Lü, Zhao, Jia, Han. Explanation of image classification by neurons and semantic features (CGNIS, IRENet). "
+    "Computer Engineering 49(11), 220–230, 2023. doi:10.19678/j.issn.1000-3428.0066122",
+    "molchanov2017": "Molchanov, Tyree, Karras, Aila, Kautz. Pruning Convolutional Neural Networks for Resource Efficient "
+    "Inference. ICLR 2017. arXiv:1611.06440",
+    "muhammad2020": "Muhammad, Yeasin. Eigen-CAM: Class Activation Map using Principal Components. IJCNN 2020. arXiv:2008.00299",
+    "selvaraju2017": "Selvaraju, Cogswell, Das, Vedantam, Parikh, Batra. Grad-CAM: Visual Explanations from Deep Networks via "
+    "Gradient-Based Localization. ICCV 2017. arXiv:1610.02391",
+    "shrikumar2017": "Shrikumar, Greenside, Kundaje. Learning Important Features Through Propagating Activation Differences. "
+    "ICML 2017. arXiv:1704.02685",
+    "simonyan2013": "Simonyan, Vedaldi, Zisserman. Deep Inside Convolutional Networks: Visualising Image Classification Models "
+    "and Saliency Maps. ICLR workshop 2014. arXiv:1312.6034",
+    "smilkov2017": "Smilkov, Thorat, Kim, Viégas, Wattenberg. SmoothGrad: removing noise by adding noise. 2017. arXiv:1706.03825",
+    "springenberg2014": "Springenberg, Dosovitskiy, Brox, Riedmiller. Striving for Simplicity: The All Convolutional Net. "
+    "ICLR workshop 2015. arXiv:1412.6806",
+    "srinivas2019": "Srinivas, Fleuret. Full-Gradient Representation for Neural Network Visualization. NeurIPS 2019. arXiv:1905.00780",
+    "sundararajan2017": "Sundararajan, Taly, Yan. Axiomatic Attribution for Deep Networks. ICML 2017. arXiv:1703.01365",
+    "yu2018": "Yu, Li, Chen, Lai, Morariu, Han, Gao, Lin, Davis. NISP: Pruning Networks using Neuron Importance Score "
+    "Propagation. CVPR 2018. arXiv:1711.05908",
+    "zeiler2014": "Zeiler, Fergus. Visualizing and Understanding Convolutional Networks. ECCV 2014. arXiv:1311.2901",
+    "zhou2016": "Zhou, Khosla, Lapedriza, Oliva, Torralba. Learning Deep Features for Discriminative Localization. CVPR 2016. "
+    "arXiv:1512.04150",
+}

@@ -1,0 +1,295 @@
+"""A classifier with everything an explanation needs to know of it: preprocessing, class names, layers, form of its head."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from pellucid.layers import Layers, inspect
+from pellucid.registry import UnknownNameError, suggest
+from pellucid.types import Layer, Target
+
+if TYPE_CHECKING:
+    from pellucid.data.preprocess import Preprocess
+
+HEADS = ("softmax", "sigmoid", "binary", "probabilities")
+TargetLike = int | str | Sequence[int | str] | Callable[[Tensor], Tensor] | Tensor | Target | None
+
+
+class Network:
+    """Wraps any ``nn.Module`` classifier of images. Usually made by `load`; the module itself is never altered.
+
+    ``head`` says what the output means: ``"softmax"`` logits, ``"sigmoid"`` logits (several labels may hold), ``"binary"`` (one
+    logit, two classes), ``"probabilities"`` (the module ends in a softmax or sigmoid itself); ``"auto"`` finds out.
+    ``output`` picks the class scores where a module returns a tuple, dict or object: a key, a position or a function.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        preprocess: Preprocess,
+        *,
+        name: str = "",
+        classes: Sequence[str] | None = None,
+        input_shape: tuple[int, int, int] | None = None,
+        head: str = "auto",
+        output: str | int | Callable[[Any], Tensor] | None = None,
+        notes: tuple[str, ...] = (),
+    ) -> None:
+        if head not in ("auto", *HEADS):
+            raise UnknownNameError(f"Expected `head` to be one of {', '.join(('auto', *HEADS))}, got `{head}`.")
+        self.module, self.preprocess, self.name = module, preprocess, name or type(module).__name__
+        self.notes = notes
+        self._output = output
+        self._layers: dict[tuple[int, int], Layers] = {}
+        self.input_shape = input_shape or (preprocess.channels, *(preprocess.size or (224, 224)))
+        listed = self._inspect(self.input_shape[1:])
+        self.head = _find_head(listed.made_by, listed.outputs) if head == "auto" else head
+        count = 2 if self.head == "binary" else listed.outputs
+        self.classes = _class_names(classes, count, self.head)
+        self._index = {name: index for index, name in reversed(list(enumerate(self.classes)))}
+
+    def __repr__(self) -> str:
+        shape = "x".join(map(str, self.input_shape))
+        return f"Network({self.name!r}, {len(self.classes)} classes, input {shape}, {len(self.layers)} layers)"
+
+    @property
+    def device(self) -> torch.device:
+        """Where the module's parameters are."""
+        return next((p.device for p in self.module.parameters()), torch.device("cpu"))
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Floating type of the module's parameters."""
+        return next((p.dtype for p in self.module.parameters() if p.is_floating_point()), torch.float32)
+
+    @property
+    def layers(self) -> Layers:
+        """Every layer with a spatial map, in order of execution, at the network's own input size."""
+        return self._inspect(self.input_shape[1:])
+
+    def layers_at(self, size: tuple[int, int]) -> Layers:
+        """The layers for another input size (height, width)."""
+        return self._inspect(size)
+
+    def layer(self, name: str) -> Layer:
+        """One layer by name; ``"input"`` is the input itself. Raises UnknownNameError naming close ones."""
+        return self.layers[name]
+
+    @property
+    def default_layers(self) -> tuple[str, ...]:
+        """The end of every resolution stage, shallow to deep."""
+        stages = self.layers.stages
+        if not stages:
+            raise ValueError(
+                f"Expected a convolutional network, got `{self.name}`, in which no module gives a spatial map "
+                "[batch channel h w] over several cells; try naming layers yourself (`pellucid models --layers`)."
+            )
+        return stages
+
+    def __call__(self, images: Float[Tensor, "batch channel height width"]) -> Float[Tensor, "batch classes"]:
+        """Class scores of normalized images; keeps the caller's gradient mode, does not touch training flags."""
+        return self.select(self.module(images.to(self.device, self.dtype)))
+
+    def select(self, output: Any) -> Float[Tensor, "batch classes"]:
+        """Pick [batch classes] out of whatever the module returned; a spatial score map is averaged."""
+        scores = _pick(output, self._output)
+        if scores.ndim == 4:  # fully convolutional head
+            scores = scores.mean((2, 3))
+        elif scores.ndim == 1:
+            scores = scores[:, None]
+        if scores.ndim != 2:
+            raise ValueError(
+                f"Expected class scores [batch classes], got shape {tuple(scores.shape)} from `{self.name}`; "
+                "try `output=lambda out: ...` to pick them."
+            )
+        return scores
+
+    def probabilities(self, output: Float[Tensor, "batch outputs"]) -> Float[Tensor, "batch classes"]:
+        """Probability of every class; for a single logit of both classes (they are 1 − p and p)."""
+        output = output.detach().double() if output.dtype == torch.float64 else output.detach().float()
+        if self.head == "softmax":
+            return output.softmax(1)
+        if self.head == "sigmoid":
+            return output.sigmoid()
+        if self.head == "binary":
+            positive = output if bool(((output >= 0) & (output <= 1)).all()) and self._bounded else output.sigmoid()
+            return torch.cat([1 - positive, positive], 1)
+        return output
+
+    @property
+    def _bounded(self) -> bool:
+        return self.layers.made_by in ("sigmoid", "softmax", "clamp", "hardsigmoid")
+
+    def class_index(self, target: int | str) -> int:
+        """Index of a class given by index or name. Raises for a name that is unknown or an index out of range."""
+        count = len(self.classes)
+        if isinstance(target, str):
+            if target in self._index:
+                return self._index[target]
+            folded = {name.casefold(): index for name, index in self._index.items()}
+            if target.casefold() in folded:
+                return folded[target.casefold()]
+            if not target.lstrip("+-").isdigit():
+                raise UnknownNameError(
+                    f"Expected a class of `{self.name}`, got `{target}`; {suggest(target, self.classes)}"
+                )
+            target = int(target)
+        if isinstance(target, bool) or not isinstance(target, int):
+            raise TypeError(f"Expected a class index or name, got {target!r} ({type(target).__name__}).")
+        if not 0 <= target < count:
+            raise IndexError(f"Expected a class index from 0 to {count - 1} for `{self.name}`, got {target}.")
+        return target
+
+    def resolve_target(self, target: TargetLike, output: Float[Tensor, "batch outputs"]) -> Target:
+        """Turn what a user said into a `Target` for the batch; None means the predicted class of every image."""
+        batch = output.shape[0]
+        if isinstance(target, Target):
+            if len(target.names) != batch:
+                raise ValueError(f"Expected a target for each of {batch} images, got {len(target.names)}.")
+            return target
+        if callable(target) and not isinstance(target, (Tensor, str)):
+            name = getattr(target, "__name__", type(target).__name__)
+            return Target(None, (name,) * batch, function=target)
+        if target is None:
+            chosen = [int(index) for index in self.probabilities(output).argmax(1)]
+        elif isinstance(target, (int, str)):
+            chosen = [self.class_index(target)] * batch
+        else:
+            listed = target.tolist() if hasattr(target, "tolist") else list(target)  # type: ignore[union-attr]
+            listed = listed if isinstance(listed, list) else [listed] * batch
+            if len(listed) != batch:
+                raise ValueError(
+                    f"Expected one target for each of {batch} images, got {len(listed)}; "
+                    "give one class for all, or a list of the same length."
+                )
+            chosen = [self.class_index(one) for one in listed]
+        names = tuple(self.classes[index] for index in chosen)
+        indices = torch.tensor(chosen, dtype=torch.long)
+        if self.head == "binary":  # the one logit speaks for class 1; class 0 is its negative
+            return Target(torch.zeros_like(indices), names, signs=indices * 2.0 - 1.0)
+        return Target(indices, names)
+
+    def _inspect(self, size: tuple[int, int]) -> Layers:
+        if size not in self._layers:
+            image = torch.zeros(1, self.input_shape[0], *size, device=self.device, dtype=self.dtype)
+            try:
+                with torch.inference_mode(False), undisturbed(self.module):
+                    self._layers[size] = inspect(self.module, image, lambda out: _pick(out, self._output), self.select)
+            except (RuntimeError, ValueError, AssertionError, TypeError) as error:
+                if isinstance(error, OutputError):
+                    raise
+                got = "x".join(map(str, (self.input_shape[0], *size)))
+                raise ValueError(
+                    f"Expected `{self.name}` to accept an input of {got}, got {type(error).__name__}: {error}; "
+                    "try `input_shape=(channels, height, width)` or another size."
+                ) from error
+        return self._layers[size]
+
+
+class OutputError(ValueError):
+    """A module's output in which the class scores cannot be found."""
+
+
+def _pick(output: Any, how: str | int | Callable[[Any], Tensor] | None) -> Tensor:
+    if how is not None:
+        try:
+            picked = how(output) if callable(how) else getattr(output, how) if (
+                isinstance(how, str) and not isinstance(output, Mapping)
+            ) else output[how]
+        except (KeyError, IndexError, AttributeError, TypeError) as error:
+            raise OutputError(f"Expected `output={how!r}` to pick the class scores, got {_describe(output)}.") from error
+        if isinstance(picked, Tensor):
+            return picked
+        raise OutputError(f"Expected `output={how!r}` to pick a tensor, got {type(picked).__name__} from {_describe(output)}.")
+    if isinstance(output, Tensor):
+        return output
+    for key in ("logits", "out", "scores", "predictions"):
+        found = output.get(key) if isinstance(output, Mapping) else getattr(output, key, None)
+        if isinstance(found, Tensor):
+            return found
+    if isinstance(output, (tuple, list)):
+        flat = [entry for entry in output if isinstance(entry, Tensor) and entry.ndim == 2]
+        if len(flat) == 1 or (flat and flat[0] is output[0]):
+            return flat[0]
+    raise OutputError(
+        f"Expected the network to return class scores [batch classes], got {_describe(output)}; "
+        "try `output=` with a key, a position or a function that picks them."
+    )
+
+
+def _describe(output: Any) -> str:
+    def one(value: Any) -> str:
+        return f"tensor {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+
+    if isinstance(output, Mapping):
+        return "a dict with " + ", ".join(f"{key!r}: {one(value)}" for key, value in output.items())
+    if isinstance(output, (tuple, list)):
+        return f"a {type(output).__name__} of ({', '.join(map(one, output))})"
+    return one(output)
+
+
+def _find_head(made_by: str, outputs: int) -> str:
+    if outputs == 1:
+        return "binary"
+    return "probabilities" if made_by in ("softmax", "sigmoid") else "softmax"
+
+
+def _class_names(classes: Sequence[str] | None, count: int, head: str) -> tuple[str, ...]:
+    if classes is None:
+        return ("negative", "positive") if head == "binary" else tuple(f"class {index}" for index in range(count))
+    if len(classes) != count:
+        raise ValueError(
+            f"Expected {count} class names, one per output, got {len(classes)}; "
+            + ("a single-logit network has two classes, the negative first." if head == "binary" else "check the list.")
+        )
+    return tuple(map(str, classes))
+
+
+@contextlib.contextmanager
+def undisturbed(module: nn.Module) -> Iterator[None]:
+    """Evaluation mode and frozen parameters inside; training flags, ``requires_grad`` and random state as before after.
+
+    Random state of the CPU, and of CUDA when the module lives there, is put back; buffers cannot change in evaluation mode.
+    """
+    training = [(child, child.training) for child in module.modules()]
+    frozen = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    cpu = torch.get_rng_state()
+    devices = {parameter.device for parameter in module.parameters() if parameter.is_cuda}
+    cuda = {device: torch.cuda.get_rng_state(device) for device in devices}
+    try:
+        for child, _ in training:
+            child.training = False
+        for parameter in frozen:
+            parameter.requires_grad_(False)
+        yield
+    finally:
+        for child, flag in training:
+            child.training = flag
+        for parameter in frozen:
+            parameter.requires_grad_(True)
+        torch.set_rng_state(cpu)
+        for device, state in cuda.items():
+            torch.cuda.set_rng_state(state, device)
+
+
+def load(source: Any, **options: Any) -> Network:
+    """A `Network` from an embedded name, a zoo's name, a checkpoint or a live module.
+
+    - ``"scenes-vgg"``, ``"scenes-resnet"`` (embedded; nothing is downloaded), also with ``-confounded``;
+    - ``"torchvision:resnet18"``, ``"timm:resnet10t"``, with ``weights=`` a local file, ``"DEFAULT"`` (the zoo's own, downloaded
+      because you said so) or None (random); ``classes="imagenet"``, a list, or a file with one name per line;
+    - a ``.safetensors`` file written by pellucid, which names its own architecture;
+    - an ``nn.Module``, with ``preprocess=`` and ``classes=``.
+
+    Further options: ``input_shape``, ``head``, ``output`` (see `Network`), ``device``, ``dtype``.
+    Raises UnknownNameError, CheckpointError or ValueError with what was expected, what came and what to try.
+    """
+    from pellucid.loading import load_network
+
+    return load_network(source, **options)
