@@ -1,0 +1,1 @@
+"""Sources of labeled images: folders, concept sets, and the embedded concept world."""
