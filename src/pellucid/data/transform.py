@@ -1,0 +1,258 @@
+"""From a picture to what a network sees: resize, center crop, scale to [0, 1], normalize by (x - mean) / std.
+
+On ordinary pictures this equals torchvision's `Resize`, `CenterCrop`, `ToTensor`, `Normalize` on PIL images
+bit for bit. We differ where `CenterCrop` would pad a small picture with black borders, which a network would
+then look at: here the picture is enlarged until the crop fits. `Preprocess.view` gives the same picture
+before normalization, aligned with the tensor pixel by pixel, for people to look at.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal, Self, get_args
+
+import torch
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
+
+from pellucid.data.images import MAX_PIXELS, ImageError, InputImage, read_image
+from pellucid.data.tensors import (
+    check_layout,
+    check_unit_range,
+    to_picture,
+    to_pixels,
+)
+from pellucid.registry import suggest
+
+Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"]
+CropMode = Literal["center", "squash"]
+_SMOOTH = ("nearest", "bilinear", "bicubic")  # what exists without antialiasing
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """What is done to a picture before the network; callable on a picture, giving a tensor.
+
+    Attributes:
+        resize: length of the short side after resizing, in pixels; None leaves the size.
+        crop: side, or (height, width), of the central crop; None keeps the whole picture.
+        mean, std: one number per channel, on the [0, 1] scale.
+        channels: 3 for RGB, 1 for gray.
+        interpolation: filter of the resizing.
+        antialias: False samples without low-pass filter, as torchvision does on tensors when told so.
+        crop_mode: "center" keeps the aspect ratio; "squash" resizes both sides to `resize` whatever it is.
+
+    >>> Preprocess.imagenet()(Image.new("RGB", (500, 375))).shape
+    torch.Size([3, 224, 224])
+    """
+
+    resize: int | None
+    crop: int | tuple[int, int] | None
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    channels: int = 3
+    interpolation: Interpolation = "bilinear"
+    antialias: bool = True
+    crop_mode: CropMode = "center"
+
+    def __post_init__(self) -> None:
+        if isinstance(self.crop, Sequence):  # JSON and torchvision have lists
+            object.__setattr__(self, "crop", tuple(self.crop) if len(self.crop) == 2 else self.crop[0])
+        object.__setattr__(self, "mean", tuple(float(value) for value in self.mean))
+        object.__setattr__(self, "std", tuple(float(value) for value in self.std))
+        self._check()
+
+    def _check(self) -> None:
+        if self.channels not in (1, 3):
+            raise ValueError(f"Expected channels to be 1 or 3, got {self.channels}; try 3 for RGB pictures")
+        for label, values in (("mean", self.mean), ("std", self.std)):
+            if len(values) != self.channels or not all(math.isfinite(value) for value in values):
+                expected = f"Expected {label} to be {self.channels} finite numbers"
+                raise ValueError(f"{expected}, got {values}; try one per channel")
+        if min(self.std) <= 0:
+            raise ValueError(
+                f"Expected std to be positive, got {self.std}; try 1 for a channel that is not scaled"
+            )
+        sides = (self.resize, *(self.crop if isinstance(self.crop, tuple) else (self.crop,)))
+        if any(side is not None and side < 1 for side in sides):
+            raise ValueError(
+                f"Expected sizes of at least 1 pixel, got resize={self.resize}, crop={self.crop}"
+            )
+        _known("the name of an interpolation", self.interpolation, get_args(Interpolation))
+        _known("a crop_mode", self.crop_mode, get_args(CropMode))
+        if not self.antialias and self.interpolation not in _SMOOTH:
+            raise ValueError(
+                f"Expected one of {_SMOOTH} with antialias=False, got {self.interpolation!r}; "
+                "try antialias=True"
+            )
+        if self.crop_mode == "squash" and self.resize is None and self.crop is None:
+            raise ValueError("Expected resize or crop with crop_mode='squash', got neither; try 'center'")
+
+    @classmethod
+    def imagenet(cls) -> Self:
+        """The usual ImageNet evaluation: short side 256, crop 224, bilinear, ImageNet mean and std."""
+        return cls(256, 224, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+    @classmethod
+    def scenes(cls, size: int = 128) -> Self:
+        """For the embedded concept world: mean 0.5, std 0.25, a square of `size`, nothing cut off squares."""
+        return cls(size, size, (0.5,) * 3, (0.25,) * 3)
+
+    @classmethod
+    def from_torchvision(cls, transforms: Any) -> Self:
+        """From the transforms of a torchvision weights entry: `ResNet50_Weights.DEFAULT.transforms()`.
+
+        Its `antialias` is left aside, as torchvision does with PIL images, which are always antialiased.
+
+        Raises:
+            ValueError: the object lacks the attributes of torchvision's classification transforms.
+        """
+        needed = ("resize_size", "crop_size", "mean", "std", "interpolation")
+        lacking = [name for name in needed if not hasattr(transforms, name)]
+        if lacking:
+            raise ValueError(
+                f"Expected a torchvision classification transform, got {type(transforms).__name__} without "
+                f"{', '.join(lacking)}; try weights.transforms(), or Preprocess(resize, crop, mean, std)"
+            )
+        resize = transforms.resize_size
+        resize = resize[0] if isinstance(resize, Sequence) and len(resize) == 1 else resize
+        if isinstance(resize, Sequence):
+            raise ValueError(
+                f"Expected resize_size to be the short side, got {list(resize)}; try Preprocess(…)"
+            )
+        mode = getattr(transforms.interpolation, "value", transforms.interpolation)
+        return cls(
+            resize, transforms.crop_size, tuple(transforms.mean), tuple(transforms.std), interpolation=mode
+        )
+
+    @classmethod
+    def from_timm(cls, config: Mapping[str, Any]) -> Self:
+        """From timm's data configuration (`timm.data.resolve_data_config`, or `model.pretrained_cfg`).
+
+        Raises:
+            ValueError: a size or crop mode that is not square, centered or squashed.
+        """
+        channels, height, width = config.get("input_size", (3, 224, 224))
+        mode: CropMode = config.get("crop_mode") or "center"
+        if height != width or mode not in get_args(CropMode):
+            raise ValueError(
+                f"Expected a square input_size and a crop_mode of {get_args(CropMode)}, "
+                f"got {(channels, height, width)} and {mode!r}; try Preprocess(resize, crop, mean, std)"
+            )
+        resize = math.floor(height / (config.get("crop_pct") or 0.875))
+        mean, std = config.get("mean", (0.485, 0.456, 0.406)), config.get("std", (0.229, 0.224, 0.225))
+        name = config.get("interpolation", "bilinear")
+        return cls(resize, height, tuple(mean), tuple(std), channels, name, crop_mode=mode)
+
+    @classmethod
+    def from_json(cls, value: str | Mapping[str, Any]) -> Self:
+        """The inverse of `to_json`, also from its text."""
+        entries = dict(json.loads(value) if isinstance(value, str) else value)
+        for name in entries:
+            _known("the name of a field of Preprocess", name, [field.name for field in fields(cls)])
+        return cls(**entries)
+
+    def to_json(self) -> dict[str, Any]:
+        """A mapping of JSON types only."""
+        return {
+            name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()
+        }
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """(height, width) that every picture ends with; None when it depends on the picture."""
+        if self.crop is not None:
+            return (self.crop, self.crop) if isinstance(self.crop, int) else self.crop
+        squashed = self.crop_mode == "squash" and self.resize is not None
+        return (self.resize, self.resize) if squashed and self.resize else None
+
+    def __call__(self, image: Image.Image | InputImage) -> Float[Tensor, "channel h w"]:
+        """The normalized tensor of a picture, float32."""
+        return self.normalize(to_pixels(self._prepared(image)))
+
+    def view(self, image: Image.Image | InputImage) -> Image.Image:
+        """The picture the network sees, RGB, aligned with the tensor; gray if `channels` is 1."""
+        return self._prepared(image).convert("RGB")
+
+    def normalize(self, batch: Tensor) -> Tensor:
+        """Pixels [..., channel, h, w], uint8 or float in [0, 1], to normalized floats (float32 from uint8).
+
+        Raises:
+            ImageError: another type, channel count or range, or NaN.
+        """
+        check_layout(batch, self.channels)
+        if batch.dtype == torch.uint8:
+            batch = batch.to(torch.float32).div(255)
+        elif not batch.is_floating_point():
+            raise ImageError(f"Expected uint8 or float pixels, got {batch.dtype}; try .to(torch.uint8)")
+        else:
+            check_unit_range(batch)
+        mean, std = self._constants(batch)
+        return (batch - mean) / std
+
+    def denormalize(self, tensor: Tensor) -> Tensor:
+        """Normalized input [..., channel, h, w] back to [0, 1]; what lies beyond is clamped."""
+        check_layout(tensor, self.channels)
+        mean, std = self._constants(tensor)
+        return (tensor * std + mean).clamp(0, 1)
+
+    def bounds(self) -> tuple[Float[Tensor, "channel 1 1"], Float[Tensor, "channel 1 1"]]:
+        """Lowest and highest value a normalized pixel can have, per channel (the zB rule needs them)."""
+        black = torch.zeros(self.channels, 1, 1)
+        return self.normalize(black), self.normalize(black + 1)
+
+    def _constants(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        mean, std = torch.tensor((self.mean, self.std), dtype=like.dtype, device=like.device)[..., None, None]
+        return mean, std
+
+    def _prepared(self, image: Image.Image | InputImage) -> Image.Image:
+        """8-bit picture in mode RGB or L, resized and cropped."""
+        picture = image.image if isinstance(image, InputImage) else read_image(image, max_pixels=None).image
+        picture = self._resized(picture.convert("RGB" if self.channels == 3 else "L"))
+        if self.crop is None:
+            return picture
+        height, width = (self.crop, self.crop) if isinstance(self.crop, int) else self.crop
+        # rounding halves to even, as torchvision's CenterCrop does
+        left, top = round((picture.width - width) / 2), round((picture.height - height) / 2)
+        return picture.crop((left, top, left + width, top + height))
+
+    def _resized(self, picture: Image.Image) -> Image.Image:
+        size = self._resized_size(picture.width, picture.height)
+        if size == picture.size:
+            return picture
+        if size[0] * size[1] > MAX_PIXELS:
+            raise ImageError(
+                f"Expected a picture that stays below {MAX_PIXELS:,} pixels when resized, "
+                f"got {picture.width} × {picture.height}, which would become {size[0]:,} × {size[1]:,}; "
+                "try to crop the long side first"
+            )
+        if self.antialias:
+            return picture.resize(size, Image.Resampling[self.interpolation.upper()])
+        pixels = to_pixels(picture)[None].to(torch.float32)
+        corners = None if self.interpolation == "nearest" else False
+        sampled = F.interpolate(pixels, size=size[::-1], mode=self.interpolation, align_corners=corners)
+        return to_picture(sampled[0].clamp(0, 255).round().to(torch.uint8))
+
+    def _resized_size(self, width: int, height: int) -> tuple[int, int]:
+        """(width, height) after resizing: the short side is `resize`, and both sides hold the crop."""
+        low, wide = self.size or (1, 1)
+        if self.crop_mode == "squash":
+            return max(self.resize or wide, wide), max(self.resize or low, low)
+        new = width, height
+        if self.resize is not None:
+            short, long = self.resize, int(self.resize * max(width, height) / min(width, height))
+            new = (short, long) if width <= height else (long, short)
+        if new[0] < wide or new[1] < low:
+            scale = max(wide / width, low / height)
+            new = max(wide, int(width * scale)), max(low, int(height * scale))
+        return new
+
+
+def _known(label: str, value: str, options: Sequence[str]) -> None:
+    if value not in options:
+        raise ValueError(f"Expected {label}, got {value!r}; {suggest(value, options)}")
