@@ -1,0 +1,112 @@
+"""Where the network looked: one map per layer, by any registered method.
+
+`attribute` is the frame around the methods: it reads the images, cuts them into batches, runs one forward and
+at most one backward pass per batch for all methods and layers that need nothing more, applies the final ReLU
+where it belongs to the method, and says of every map whether it can be read. The methods are in the other
+files of this package.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, overload
+
+import torch
+from torch import Tensor
+
+from pellucid.attribution.layercam import fuse
+from pellucid.attribution.method import Method
+from pellucid.batches import as_batch, as_layers, traces
+from pellucid.network import Network, TargetLike
+from pellucid.registry import create
+from pellucid.status import judged
+from pellucid.types import INPUT, Heatmap
+
+__all__ = ["Method", "attribute", "fuse"]
+
+
+@overload
+def attribute(
+    net: Network, images: Any, method: str | Method = ..., layers: str | Sequence[str] | None = ...,
+    target: TargetLike = ..., *, batch_size: int = ..., signed: bool = ..., normalized: bool | None = ...,
+    progress: bool | None = ..., **parameters: Any,
+) -> dict[str, Heatmap]: ...  # fmt: skip
+@overload
+def attribute(
+    net: Network, images: Any, method: Sequence[str | Method], layers: str | Sequence[str] | None = ...,
+    target: TargetLike = ..., *, batch_size: int = ..., signed: bool = ..., normalized: bool | None = ...,
+    progress: bool | None = ..., **parameters: Any,
+) -> dict[str, dict[str, Heatmap]]: ...  # fmt: skip
+def attribute(
+    net: Network,
+    images: Any,
+    method: str | Method | Sequence[str | Method] = "layercam",
+    layers: str | Sequence[str] | None = None,
+    target: TargetLike = None,
+    *,
+    batch_size: int = 16,
+    signed: bool = False,
+    normalized: bool | None = None,
+    progress: bool | None = None,
+    **parameters: Any,
+) -> dict[str, Heatmap] | dict[str, dict[str, Heatmap]]:
+    """Evidence for ``target`` at every asked layer, as ``{layer: Heatmap}``.
+
+    ``images``: a path, PIL image, array or uint8 tensor, a list or batch of them, or a float tensor [batch
+    channel h w], of which ``normalized`` says whether it is ready for the network (True) or in [0, 1]
+    (False). ``method``: a name (``pellucid.names("attribution")``) with its ``parameters``, or an instance;
+    of several at once comes ``{method: {layer: Heatmap}}``, and those that need only activation and gradient
+    share one forward and backward pass. ``layers``: names, ``"input"`` among them; by default where the
+    method belongs (every stage, or the input). ``target``: class index or name, one per image, or a function
+    of the output; None is the predicted class. ``signed`` leaves out the final ReLU. ``batch_size``: images
+    at once. ``progress=False`` hides the bar, which else shows up after two seconds.
+
+    Raises UnknownNameError for an unknown method or layer, TypeError for a parameter the method does not
+    have, ValueError for unusable images or a target list of another length.
+
+    >>> import pellucid as pl
+    >>> net = pl.load(torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.ReLU(), torch.nn.Flatten(),
+    ...     torch.nn.Linear(72, 2)), input_shape=(1, 8, 8))
+    >>> maps = pl.attribute(net, torch.rand(3, 1, 8, 8), "gradcam", layers="1", target=0, normalized=True)
+    >>> maps["1"].values.shape
+    torch.Size([3, 6, 6])
+    """
+    several = not isinstance(method, str) and isinstance(method, Sequence)
+    made = [create("attribution", each, **parameters) for each in (method if several else [method])]  # type: ignore[union-attr]
+    methods: dict[str, Method] = {each.name: each for each in made}
+    if len(methods) < len(made) or not made:
+        raise ValueError(
+            f"Expected one or more methods of different names, got {[each.name for each in made]}; "
+            "try one call for each set of parameters."
+        )
+    batch = as_batch(net, images, normalized)
+    places = {
+        name: as_layers(net, batch, _home(net, each) if layers is None else layers)
+        for name, each in methods.items()
+    }
+    shared = [place.name for name in methods if methods[name].needs != "passes" for place in places[name]]
+    backward = any(each.needs == "gradient" for each in methods.values())
+    parts: dict[tuple[str, str], list[Tensor]] = {}
+    named: list[str] = []
+    label = ", ".join(methods)
+    for trace in traces(
+        net, batch, shared, target, batch_size, gradients=backward, progress=progress, label=label
+    ):
+        named += trace.target.names
+        with torch.inference_mode(False), torch.no_grad(), torch.autocast(net.device.type, enabled=False):
+            for name, each in methods.items():
+                for place in places[name]:
+                    parts.setdefault((name, place.name), []).append(each(trace, place.name).detach())
+    size = (int(batch.shape[2]), int(batch.shape[3]))
+    maps: dict[str, dict[str, Heatmap]] = {name: {} for name in methods}
+    for (name, where), values in parts.items():
+        place = next(each for each in places[name] if each.name == where)
+        rectified = methods[name].rectified and not signed
+        maps[name][where] = judged(torch.cat(values), place, name, size, tuple(named), rectified=rectified)
+    return maps if several else next(iter(maps.values()))
+
+
+def _home(net: Network, method: Method) -> tuple[str, ...]:
+    if method.home == "input":
+        return (INPUT,)
+    return net.default_layers[-1:] if method.home == "last" else net.default_layers
