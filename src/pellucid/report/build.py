@@ -1,0 +1,228 @@
+"""Builds the pages: templates, style and script become one file; names and data cannot break out of it.
+
+Everything is filled in with autoescaping on. The document travels as JSON inside a script element that the
+browser never runs, with ``<``, ``>`` and ``&`` written as escapes, so that no name can end the element. A
+content security policy in the page forbids every request, and every script but our own (known by its hash).
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import json
+import math
+import os
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from PIL import Image
+
+from pellucid.bibliography import PAPERS
+from pellucid.report import words
+
+Document = Mapping[str, Any]
+SCHEMA = 1
+_HERE = Path(__file__).parent
+_HEADS = {
+    "softmax": "A softmax over the classes: the probabilities sum to 100 % and rank the answers.",
+    "sigmoid": "One sigmoid per class: each probability stands alone, and they need not sum to 100 %.",
+    "binary": "A sigmoid of a single output: the two answers share 100 %.",
+    "probabilities": "The network itself gives probabilities; they are shown as they are.",
+}
+
+
+def write_report(
+    documents: Sequence[Document], path: str | Path, skipped: Sequence[tuple[str, str]] = ()
+) -> Path:
+    """Write one page for one document, or one page per document beside an index; returns the file to open.
+
+    ``documents`` are what `Explanation.to_json(pictures=True)` gives; ``skipped`` holds (image name, reason)
+    of images that could not be explained, which the index lists. ``path`` is the file to write when it ends
+    in ``.html``, else a directory that gets an ``index.html``. Files appear complete or not at all. Raises
+    ValueError when there is nothing to write, or a document has another schema or no map.
+    """
+    if not documents and not skipped:
+        raise ValueError("Expected at least one document or skipped image, got none; try `explain`.")
+    for document in documents:
+        _check(document)
+    path = Path(path)
+    main = path if path.suffix.lower() in (".html", ".htm") else path / "index.html"
+    main.parent.mkdir(parents=True, exist_ok=True)
+    if len(documents) == 1 and not skipped:
+        return _write(main, render_page(documents[0]))
+    names = _file_names([document["image"]["name"] for document in documents], taken=main.stem)
+    for document, name in zip(documents, names, strict=True):
+        _write(main.parent / name, render_page(document, index=main.name))
+    return _write(main, render_index(list(zip(names, documents, strict=True)), skipped))
+
+
+def render_page(document: Document, index: str | None = None) -> str:
+    """The page of one document as HTML; ``index`` is the file name of the index it belongs to, if any."""
+    methods = [
+        {**method, "label": words.short_title(method), "citation": _citation(method["citation"])}
+        for method in document["methods"]
+    ]
+    return _render(
+        "page.html.j2",
+        scripts=("maps.js", "report.js"),
+        document=document,
+        data=_script_json(document),
+        sentence=words.sentence(document),
+        methods=methods,
+        inside=_inside(document),
+        head=_HEADS.get(document["network"]["head"], ""),
+        download=f"{_slug(document['image']['name'])}.json",
+        index=index,
+    )
+
+
+def render_index(entries: Sequence[tuple[str, Document]], skipped: Sequence[tuple[str, str]] = ()) -> str:
+    """The index page as HTML: ``entries`` are (file name of the page, document)."""
+    cards = [
+        {
+            "href": href,
+            "document": document,
+            "text": words.plain(document["text"]),
+            "thumbnail": _thumbnail(document),
+        }
+        for href, document in entries
+    ]
+    return _render("index.html.j2", scripts=(), cards=cards, skipped=list(skipped))
+
+
+def _check(document: Document) -> None:
+    if document.get("schema") != SCHEMA:
+        raise ValueError(
+            f"Expected documents of schema {SCHEMA}, got {document.get('schema')!r}; "
+            "try `Explanation.to_json(pictures=True)` of this version."
+        )
+    stages, methods = document["stages"], document["methods"]
+    if not stages or not methods:
+        raise ValueError(
+            f"Expected at least one stage and one method for {document['image']['name']!r}, "
+            f"got {len(stages)} stages and {len(methods)} methods; try explaining with a method."
+        )
+
+
+def _render(template: str, scripts: Sequence[str], **values: Any) -> str:
+    style, program = _static("report.css"), "".join(_static(script) for script in scripts)
+    policy = (
+        f"default-src 'none'; img-src data:; style-src {_hash(style)}; script-src {_hash(program)}; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    page = _environment().get_template(template)
+    return page.render(**values, style=Markup(style), program=Markup(program), policy=policy)
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(_HERE / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(percent=words.percent, number=words.number)
+    environment.globals.update(
+        labeled=words.labeled, outcome=words.outcome, plain=words.plain, bar_width=words.bar_width
+    )
+    return environment
+
+
+@cache
+def _static(name: str) -> str:
+    return (_HERE / "static" / name).read_text(encoding="utf-8")
+
+
+def _hash(text: str) -> str:
+    """The source expression that allows exactly this inline text; none where there is no text."""
+    digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+    return f"'sha256-{digest}'" if text else "'none'"
+
+
+def _script_json(document: Document) -> Markup:
+    text = json.dumps(_finite(document), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return Markup(text)
+
+
+def _finite(value: Any) -> Any:
+    """The same data with numbers JSON does not know (NaN, infinities) as null."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): _finite(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(entry) for entry in value]
+    return value
+
+
+def _citation(citation: str | None) -> str | None:
+    """A method's work in full, from its key in the bibliography; a text that is no key is taken as it is."""
+    return PAPERS.get(citation, citation) if citation is not None else None
+
+
+def _inside(document: Document) -> dict[str, Any] | None:
+    """Share of evidence inside the known object: rows of stages, columns of methods; None when not known."""
+    titles = {method["name"]: words.short_title(method) for method in document["methods"]}
+    names = [name for name in titles if any(_share(stage, name) is not None for stage in document["stages"])]
+    if not names:
+        return None
+    rows = [(stage["layer"], [_share(stage, name) for name in names]) for stage in document["stages"]]
+    rows = [(layer, shares) for layer, shares in rows if any(share is not None for share in shares)]
+    return {"titles": [titles[name] for name in names], "rows": rows}
+
+
+def _share(stage: Mapping[str, Any], method: str) -> float | None:
+    share: float | None = stage["maps"].get(method, {}).get("inside")
+    return share
+
+
+def _thumbnail(document: Document, side: int = 320) -> str:
+    """A small JPEG of what the network saw, as a data URI."""
+    encoded = document["image"]["png"].rpartition(",")[2]
+    with Image.open(io.BytesIO(base64.b64decode(encoded))) as picture:
+        small = picture.convert("RGB")
+    small.thumbnail((side, side))
+    buffer = io.BytesIO()
+    small.save(buffer, "JPEG", quality=82)
+    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def _slug(name: str) -> str:
+    ascii_name = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    return re.sub(r"[^a-z0-9]+", "-", Path(ascii_name).stem.lower()).strip("-")[:60].strip("-") or "image"
+
+
+def _file_names(names: Sequence[str], taken: str) -> list[str]:
+    """One safe file name per image, all different on file systems that ignore case."""
+    used = {taken.lower()}
+    files: list[str] = []
+    for name in names:
+        slug = candidate = _slug(name)
+        count = 1
+        while candidate in used:
+            count += 1
+            candidate = f"{slug}-{count}"
+        used.add(candidate)
+        files.append(f"{candidate}.html")
+    return files
+
+
+def _write(path: Path, text: str) -> Path:
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        partial.write_bytes(text.encode("utf-8", "replace"))  # file names may hold bytes that are not text
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return path

@@ -1,0 +1,340 @@
+"use strict";
+// The living part of a report: ties the words, the neurons, the controls and the picture together. Names and texts enter the
+// page as text only, never as markup.
+(async () => {
+  const report = JSON.parse(document.getElementById("report-data").textContent);
+  const size = report.image.size;
+  const [height, width] = size;
+  const sharpness = Math.max(1, Math.ceil(640 / Math.max(height, width))); // canvas pixels per input pixel
+  const byId = (id) => document.getElementById(id);
+  const STATUS = {
+    constant: ["Constant", "Every cell has the same value: the map points nowhere."],
+    negative: ["Negative", `All evidence at this stage speaks against ${report.target.name}; nothing here speaks for it.`],
+    zero: ["Zero", `No cell of this stage moves ${report.target.name} by this method.`],
+    "not finite": ["Not finite", "The numbers overflowed or are undefined, so there is no map to read."],
+    missing: ["Not computed", "This method was not run at this stage."],
+    unreadable: ["Unreadable", "The picture of this map could not be decoded."],
+  };
+  const statusOf = (map) => STATUS[map.status] || [map.status, "This map cannot be read."];
+
+  // What is shown: the chosen map, unless a part of the sentence or a neuron is pointed at (hovered) or kept (pinned).
+  const methodNames = report.methods.map((method) => method.name);
+  const stageIndex = (layer) => report.stages.findIndex((stage) => stage.layer === layer);
+  const mapAt = (at, method) => report.stages[at].maps[method] || { status: "missing" };
+  const firstTold = report.clauses.findIndex((clause) => methodNames.includes(clause.method) && stageIndex(clause.layer) >= 0);
+  const state = { ...firstView(), cell: null, hovered: null, pinned: null };
+  let stripped = ""; // how the strip was last drawn
+
+  /** What the sentence speaks of first; else the deepest map of the default method that can be read. */
+  function firstView() {
+    const told = report.clauses[firstTold];
+    if (told) return { at: stageIndex(told.layer), method: told.method };
+    const method = (report.methods.find((entry) => entry.default) || report.methods[0]).name;
+    const readable = report.stages.findLastIndex((stage) => stage.maps[method]?.status === "ok");
+    return { at: readable < 0 ? report.stages.length - 1 : readable, method };
+  }
+
+  function current() {
+    const item = state.hovered || state.pinned;
+    const told = item ? stageIndex(item.layer) : -1;
+    const at = told >= 0 ? told : state.at;
+    const method = item && methodNames.includes(item.method) ? item.method : state.method;
+    const regions = item ? item.regions.filter((region) => region?.cells) : [];
+    const title = [...byId("method").options].find((option) => option.value === method).textContent;
+    return { item, at, stage: report.stages[at], method, title, map: mapAt(at, method), regions };
+  }
+
+  /** The neuron or clause an element belongs to, with what it shows in the picture. */
+  function itemOf(element) {
+    const found = element?.closest?.("[data-neuron], [data-clause]");
+    if (!found) return null;
+    if (found.dataset.neuron !== undefined) {
+      const neuron = report.neurons[found.dataset.neuron];
+      const numbers = found.matches(".mention") ? `#neuron-${found.dataset.neuron} > div` : null;
+      const label = `Neuron ${neuron.unit} of ${neuron.layer}`;
+      return { key: `neuron ${found.dataset.neuron}`, layer: neuron.layer, regions: [neuron.region], label, numbers };
+    }
+    const clause = report.clauses[found.dataset.clause];
+    const told = report.neurons.filter((neuron) =>
+      clause.units.some(([layer, index]) => layer === neuron.layer && index === neuron.unit));
+    const label = `${told.map((neuron) => `Neuron ${neuron.unit}`).join(", ")} of ${told[0]?.layer}`;
+    const key = `clause ${found.dataset.clause}`;
+    return { ...clause, key, regions: told.map((neuron) => neuron.region), label, numbers: `#clause-${found.dataset.clause}` };
+  }
+
+  /** A number for a reader: three digits, powers of ten written out. */
+  function figure(value) {
+    if (value === null || value === undefined) return "unknown";
+    if (value === 0 || (Math.abs(value) >= 0.001 && Math.abs(value) < 1e5)) return String(Number(value.toPrecision(3)));
+    const [digits, exponent] = value.toExponential(1).split("e");
+    return `${digits} · 10${[...String(Number(exponent))].map((sign) => (sign === "-" ? "⁻" : "⁰¹²³⁴⁵⁶⁷⁸⁹"[sign])).join("")}`;
+  }
+
+  /** Grid, stride and receptive field of a stage in plain words. */
+  function describe(stage) {
+    const [, high, wide] = stage.shape;
+    const [tall, broad] = stage.receptive_field.map(Math.round);
+    const part = (Math.min(tall, height) * Math.min(broad, width)) / (height * width);
+    const [down, across] = stage.stride.map((step) => Number(step.toPrecision(3)));
+    const spacing =
+      down !== across ? `one every ${across} × ${down} pixels` : down === 1 ? "one per pixel" : `one every ${down} pixels`;
+    const sees =
+      tall <= 1 && broad <= 1 ? "each is a pixel itself"
+      : part >= 1 ? "each can see the whole picture"
+      : `each sees ${broad} × ${tall} pixels, ${part < 0.01 ? "under 1" : Math.round(100 * part)} % of the picture`;
+    return `${wide} × ${high} cells, ${spacing}; ${sees}.`;
+  }
+
+  function draw() {
+    const view = current();
+    const { item, at, stage, method, map, regions } = view;
+    const opacity = byId("opacity").value / 100;
+    const smooth = byId("smooth").checked;
+    const readable = map.status === "ok";
+    const heat = Maps.sized(byId("heat"), width * sharpness, height * sharpness);
+    if (readable && !regions.length) Maps.paint(heat, stage, map, size, opacity, smooth);
+    byId("dim").hidden = !regions.length;
+    if (regions.length) Maps.dim(byId("dim"), regions, size);
+    byId("stage").value = at;
+    byId("stage").setAttribute("aria-valuetext", `${stage.layer}, stage ${at + 1} of ${report.stages.length}`);
+    byId("method").value = method;
+    byId("legend").classList.toggle("off", !readable || regions.length > 0);
+    if (readable) {
+      byId("ramp").getContext("2d").putImageData(Maps.palette(map, opacity), 0, 0);
+      byId("low").textContent = figure(map.min);
+      byId("high").textContent = figure(map.max);
+    }
+    drawInk(view);
+    drawWords(view);
+    drawStrip(view, opacity, smooth);
+    for (const marked of document.querySelectorAll("[data-clause], [data-neuron]")) {
+      marked.classList.toggle("active", itemOf(marked).key === item?.key);
+    }
+    if (item?.numbers) showNumbers(item.numbers);
+  }
+
+  /** Lines over the picture: regions, the object, boxes, and the cell pointed at with what it sees. */
+  function drawInk({ item, regions, stage, map }) {
+    const lines = regions.map((region) => ["region", region.path]);
+    const outlined = byId("outline")?.checked || item?.kind === "object";
+    if (outlined && report.mask?.path) lines.push(["mask", report.mask.path]);
+    const box = item?.box || (byId("box").checked && map.box);
+    if (box && !regions.length) lines.push(["box", Maps.rectangle(box, size)]);
+    if (state.cell) {
+      lines.push(["field", Maps.rectangle(Maps.receptiveField(stage, state.cell, size), size)]);
+      lines.push(["cell", Maps.rectangle(Maps.cellBox(stage, state.cell), size)]);
+    }
+    byId("ink").replaceChildren(...lines.flatMap(([kind, path]) => ["halo", kind].map((name) => {
+      const line = document.createElementNS("http://www.w3.org/2000/svg", "path");
+      line.setAttribute("class", name);
+      line.setAttribute("d", path);
+      return line;
+    })));
+  }
+
+  /** Caption, message over an unreadable map, and the read-out of the cell pointed at. */
+  function drawWords({ item, regions, stage, title, map }) {
+    const unread = map.status !== "ok" && !regions.length;
+    byId("caption").textContent = regions.length ? item.label : `${title} at ${stage.layer}`;
+    byId("plainly").textContent = regions.length
+      ? "Bright is where it responded most strongly; the rest of the picture is dimmed."
+      : describe(stage);
+    byId("message").hidden = !unread;
+    byId("view").classList.toggle("unread", unread);
+    const heading = document.createElement("strong");
+    heading.textContent = statusOf(map)[0];
+    byId("message").replaceChildren(...(unread ? [heading, statusOf(map)[1]] : []));
+    const { cell } = state;
+    byId("needle").hidden = !cell || map.status !== "ok";
+    byId("readout").textContent = cell ? readCell(cell, stage, map) : "Point at the picture to read a cell and see how far it looks.";
+  }
+
+  function readCell(cell, stage, map) {
+    const [top, left, bottom, right] = Maps.receptiveField(stage, cell, size);
+    let value = statusOf(map)[0].toLowerCase();
+    if (map.status === "ok") {
+      const part = map.cells.values[cell[0] * map.cells.width + cell[1]] / 255;
+      const read = map.min + part * (map.max - map.min);
+      value = map.max > 0 ? `${figure(read)} (${Math.round((100 * read) / map.max)} % of the highest)` : figure(read);
+      byId("needle").style.left = `${100 * part}%`;
+    }
+    const seen = `rows ${top}–${bottom - 1}, columns ${left}–${right - 1}`;
+    return `Row ${cell[0] + 1}, column ${cell[1] + 1}: ${value}. Sees the dashed box: ${seen}.`;
+  }
+
+  function drawStrip({ method, title, at: chosen }, opacity, smooth) {
+    const strip = byId("strip");
+    const look = [method, opacity, smooth].join();
+    if (look !== stripped) {
+      stripped = look;
+      byId("strip-method").textContent = `${title}, each map by its own scale.`;
+      const focused = [...strip.children].indexOf(document.activeElement);
+      strip.replaceChildren(...report.stages.map((stage, at) => tile(stage, at, mapAt(at, method), opacity, smooth)));
+      strip.children[focused]?.focus({ preventScroll: true });
+    }
+    [...strip.children].forEach((button, at) => button.setAttribute("aria-pressed", at === chosen));
+  }
+
+  function tile(stage, at, map, opacity, smooth) {
+    const [button, grid] = [document.createElement("button"), document.createElement("small")];
+    const picture = document.createElement(map.status === "ok" ? "canvas" : "span");
+    button.type = "button";
+    if (map.status === "ok") {
+      const heat = Maps.sized(document.createElement("canvas"), 200, (200 * height) / width);
+      Maps.paint(heat, stage, map, size, opacity, smooth);
+      const context = Maps.sized(picture, heat.width, heat.height).getContext("2d");
+      for (const layer of [byId("photo"), heat]) context.drawImage(layer, 0, 0, heat.width, heat.height);
+    } else {
+      picture.className = "unread";
+      [picture.textContent, picture.title] = statusOf(map);
+    }
+    picture.style.aspectRatio = `${width} / ${height}`;
+    const layer = document.createElement("b");
+    layer.textContent = stage.layer;
+    grid.textContent = `${stage.shape[2]} × ${stage.shape[1]}`;
+    button.append(picture, layer, grid);
+    button.addEventListener("click", () => choose({ at }));
+    return button;
+  }
+
+  function showNumbers(selector) {
+    const box = document.createElement("div");
+    box.className = "numbers";
+    box.append(...[...document.querySelector(selector).children].map((child) => child.cloneNode(true)));
+    byId("numbers").replaceChildren(box);
+  }
+
+  function drawCard(canvas) {
+    const { region } = report.neurons[canvas.dataset.region];
+    const scale = 320 / width;
+    const context = Maps.sized(canvas, width * scale, height * scale).getContext("2d");
+    context.drawImage(byId("photo"), 0, 0, canvas.width, canvas.height);
+    if (!region?.cells) return;
+    context.drawImage(Maps.dim(document.createElement("canvas"), [region], size), 0, 0, canvas.width, canvas.height);
+    context.scale(scale, scale);
+    for (const [color, line] of [["#04141acc", 7], ["#4ff0e6", 4]]) {
+      context.strokeStyle = color;
+      context.lineWidth = line / scale;
+      context.stroke(new Path2D(region.path));
+    }
+  }
+
+  /** Take a stage or a method; what was pointed at is let go, but its stage or method stays where nothing else is asked. */
+  function choose(change) {
+    const { at, method } = current();
+    Object.assign(state, { at, method, cell: null, hovered: null, pinned: null }, change);
+    if (change.method && mapAt(state.at, state.method).status === "missing") {
+      const other = report.stages.findLastIndex((stage) => stage.maps[state.method]);
+      if (other >= 0) state.at = other;
+    }
+    draw();
+  }
+
+  function hover(element) {
+    const item = itemOf(element);
+    if (item?.key === state.hovered?.key) return;
+    Object.assign(state, { hovered: item, cell: null });
+    draw();
+  }
+
+  function pin(element, keep) {
+    const item = itemOf(element);
+    if (!item) return;
+    state.pinned = item.key === state.pinned?.key && !keep ? null : item;
+    draw();
+  }
+
+  function moveTo(cell) {
+    const view = current();
+    const next = cell && cell.map((place, k) => Maps.clamp(place, 0, view.stage.shape[k + 1] - 1));
+    if (String(next) === String(state.cell)) return;
+    state.cell = next;
+    drawInk(view);
+    drawWords(view);
+  }
+
+  function pointAt(event) {
+    const frame = byId("view").getBoundingClientRect();
+    const { stage } = current();
+    const place = [(event.clientY - frame.top) / frame.height, (event.clientX - frame.left) / frame.width];
+    moveTo(place.map((part, k) => Math.round((part * size[k] - 0.5 - stage.start[k]) / (stage.stride[k] || 1))));
+  }
+
+  function step(event) {
+    const by = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key];
+    if (!by) return;
+    event.preventDefault();
+    const { shape } = current().stage;
+    moveTo(state.cell ? state.cell.map((place, k) => place + by[k]) : [shape[1] >> 1, shape[2] >> 1]);
+  }
+
+  function press(event) {
+    if (event.key === "Escape") {
+      Object.assign(state, { cell: null, hovered: null, pinned: null });
+      draw();
+    } else if ((event.key === "Enter" || event.key === " ") && event.target.matches(".clause, .neuron")) {
+      event.preventDefault();
+      pin(event.target);
+    }
+  }
+
+  function download() {
+    const text = JSON.stringify(JSON.parse(byId("report-data").textContent), null, 1);
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(new Blob([text], { type: "application/json" }));
+    link.download = byId("download").dataset.name;
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+  }
+
+  function listen() {
+    const view = byId("view");
+    for (const kind of ["pointermove", "pointerdown"]) view.addEventListener(kind, pointAt);
+    for (const kind of ["pointerleave", "blur"]) view.addEventListener(kind, () => moveTo(null));
+    view.addEventListener("keydown", step);
+    byId("stage").addEventListener("input", (event) => choose({ at: Number(event.target.value) }));
+    byId("method").addEventListener("change", (event) => choose({ method: event.target.value }));
+    for (const id of ["opacity", "smooth", "cells", "outline", "box"]) byId(id)?.addEventListener("input", draw);
+    for (const kind of ["pointerover", "focusin"]) document.addEventListener(kind, (event) => hover(event.target));
+    document.addEventListener("click", (event) => pin(event.target, event.target.closest(".mention")));
+    document.addEventListener("keydown", press);
+    byId("download").addEventListener("click", download);
+    window.addEventListener("beforeprint", () => (byId("all-numbers").open = true));
+  }
+
+  async function readMap(map) {
+    if (map.status !== "ok") return;
+    map.cells = await Maps.grey(map.png).catch(() => null);
+    if (!map.cells) map.status = "unreadable";
+  }
+
+  async function readRegion(picture) {
+    if (!picture) return;
+    picture.cells = await Maps.grey(picture.png).catch(() => null);
+    if (picture.cells) picture.path = Maps.contour(picture.cells);
+  }
+
+  async function start() {
+    byId("photo").src = Maps.uri(report.image.png);
+    byId("view").style.aspectRatio = `${width} / ${height}`;
+    byId("view").style.setProperty("--ratio", width / height);
+    byId("view").classList.toggle("coarse", Math.max(width, height) < 100);
+    byId("ink").setAttribute("viewBox", `0 0 ${width} ${height}`);
+    byId("box-label").hidden = !report.stages.some((stage) => Object.values(stage.maps).some((map) => map.box));
+    const maps = report.stages.flatMap((stage) => Object.values(stage.maps));
+    const regions = [report.mask, ...report.neurons.map((neuron) => neuron.region)];
+    await Promise.all([byId("photo").decode(), ...regions.map(readRegion), ...maps.map(readMap)]);
+    if (report.mask?.cells && byId("area")) {
+      const covered = report.mask.cells.values.reduce((sum, value) => sum + (value > 127), 0) / (width * height);
+      byId("area").textContent =
+        ` The object covers ${Math.round(100 * covered)} % of the picture: a map that knew nothing would have about that share.`;
+    }
+    document.querySelectorAll("canvas[data-region]").forEach(drawCard);
+    listen();
+    draw();
+    if (report.clauses.length) showNumbers(`#clause-${Math.max(firstTold, 0)}`);
+    document.documentElement.dataset.ready = "true";
+  }
+
+  await start();
+})();

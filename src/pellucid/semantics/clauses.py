@@ -1,0 +1,167 @@
+"""The clauses of a sentence: each function turns measurements into at most one clause, or none.
+
+Nothing is said without a number behind it, and every number of a clause is in ``Clause.numbers``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pellucid.semantics import wording as w
+from pellucid.semantics.evidence import Concentration
+from pellucid.semantics.explanation import Clause, Neuron, Removal
+from pellucid.types import Heatmap
+
+
+def prediction(top: Sequence[Mapping[str, Any]], target: Mapping[str, Any]) -> Clause:
+    """What the network says, and what is explained where that is something else."""
+    first = top[0]
+    said = f"Classified as **{w.name(first['class'])}** ({w.percent(first['probability'])})."
+    numbers: dict[str, float | str] = {f"probability of {first['class']}": first["probability"]}
+    if not target["predicted"]:
+        share = target["probability"]
+        numbers[f"{'probability' if share is not None else 'score'} of {target['name']}"] = (
+            share if share is not None else target["score"]
+        )
+        value = w.percent(share) if share is not None else w.number(target["score"])
+        said += f" Explained here: **{w.name(target['name'])}** ({value})."
+    return Clause("prediction", said, numbers)
+
+
+def doubt_of_prediction(top: Sequence[Mapping[str, Any]], target: Mapping[str, Any]) -> Clause | None:
+    """Says when the network is unsure, or a second class is near."""
+    if len(top) < 2 or not target["predicted"]:
+        return None
+    first, second = top[0], top[1]
+    numbers = {f"probability of {entry['class']}": entry["probability"] for entry in (first, second)}
+    if second["probability"] < w.RIVAL:
+        return None
+    unsure = "The network is unsure: " if first["probability"] < w.UNSURE else "Second comes "
+    verb = " has" if first["probability"] < w.UNSURE else " with"
+    return Clause(
+        "doubt", f"{unsure}{w.name(second['class'])}{verb} {w.percent(second['probability'])}.", numbers
+    )
+
+
+def region(heatmap: Heatmap, found: Concentration | None) -> Clause:
+    """Where half of the evidence lies, or why the map cannot be read."""
+    layer, method = heatmap.layer.name, heatmap.method
+    if found is None:
+        reason = {
+            "negative": "all evidence speaks against the target",
+            "constant": "the map is the same everywhere and points nowhere",
+            "zero": "the map is zero everywhere",
+            "not finite": "the map holds NaN or infinity",
+        }.get(heatmap.status[0], "there is no positive evidence")
+        return Clause(
+            "failure",
+            f"No region can be named: at {layer} {reason}.",
+            {"status": heatmap.status[0]},
+            layer,
+            method,
+        )
+    height, width = heatmap.input_size
+    where = w.place(*found.center, height, width)
+    text = f"Half of the evidence at {layer} lies on {w.percent(found.area)} of the picture, {_at(where)}."
+    return Clause(
+        "region",
+        text,
+        {"area with half of the evidence": found.area, "place": where},
+        layer,
+        method,
+        (),
+        found.box,
+    )
+
+
+def _at(where: str) -> str:
+    return (
+        f"at its {where}"
+        if where == "center"
+        else f"on its {where}"
+        if where.endswith("side")
+        else f"in its {where}"
+    )
+
+
+def on_object(
+    name: str, predicted: str, shares: Sequence[tuple[float, float]], area: float, method: str
+) -> list[Clause]:
+    """How much of the evidence lies on the object whose mask is known, as a mean over the stages, and a doubt where it is little.
+
+    ``shares`` holds, per stage, the share inside the mask and the share a map on that grid could reach (`attainable`). Of
+    the embedded networks, those trained where class and background are independent reach about 0.6 of it with
+    LayerCAM, those trained where they go together about 0.3; a network below 0.45 is said to lean on the surroundings.
+    """
+    label = w.name(name)
+    inside = sum(share for share, _ in shares) / len(shares)
+    best = sum(most for _, most in shares) / len(shares)
+    numbers: dict[str, float | str] = {
+        f"evidence on the {name}, mean of {len(shares)} stages": inside,
+        "evidence a perfect map could have there on these grids": best,
+        f"area of the {name}": area,
+    }
+    text = (
+        f"On average over the stages {w.percent(inside)} of the evidence lies on the **{label}** ({w.percent(best)} could, "
+        f"on such grids), which covers {w.percent(area)} of the picture."
+    )
+    found = [Clause("object", text, numbers, None, method)]
+    if inside < w.LEAN * best:
+        text = f"That is little: the network also leans on the **surroundings** of the {label}."
+        found.append(Clause("doubt", text, {"part of the attainable share": inside / best}, None, method))
+    if name != predicted:
+        text = f"The object there is the {label}, not the {w.name(predicted)}."
+        found.append(Clause("doubt", text, {"object": name, "explained": predicted}))
+    return found
+
+
+def carried(
+    neurons: Sequence[Neuron], effect: Removal | None, total: int, criterion: str, target: Mapping[str, Any]
+) -> list[Clause]:
+    """Which units carry the target, by score and by what removing them does; random units of equal number beside."""
+    if not neurons:
+        text = f"No single neuron of this layer has a positive {criterion} score."
+        return [Clause("failure", text, {"units with a positive score": 0.0})]
+    layer = neurons[0].layer
+    units = tuple((layer, neuron.unit) for neuron in neurons)
+    share = sum(neuron.share for neuron in neurons)
+    label = w.listed([f"**{neuron.unit}**" for neuron in neurons])
+    one = len(neurons) == 1
+    text = (
+        f"At {layer} {'neuron' if one else 'neurons'} {label} {'carries' if one else 'carry'} {w.percent(share)} of the "
+        f"{criterion} score of {total} neurons"
+    )
+    numbers: dict[str, float | str] = {
+        f"share of the {criterion} score": share,
+        "neurons in the layer": float(total),
+    }
+    if effect is None:
+        return [Clause("neurons", text + ".", numbers, layer, None, units)]
+    random = f"without {'one' if one else 'as many'} random"
+    numbers |= {
+        "score before": effect.score_before,
+        "score without them": effect.score_after,
+        f"score {random}, mean of {effect.draws} draws": effect.score_random,
+    }
+    text += (
+        f"; without {'it' if one else 'them'} the score of {w.name(target['name'])} goes from "
+        f"{w.number(effect.score_before)} to **{w.number(effect.score_after)}** ({random}: {w.number(effect.score_random)})"
+    )
+    if target["probability"] is None:
+        return [Clause("neurons", text + ".", numbers, layer, None, units)]
+    numbers |= {
+        "probability before": effect.before,
+        "probability without them": effect.after,
+        f"probability {random}": effect.random,
+    }
+    text += f" and its probability from {w.percent(effect.before)} to **{w.percent(effect.after)}** ({w.percent(effect.random)})."
+    found = [Clause("neurons", text, numbers, layer, None, units)]
+    if abs(effect.before - effect.after) < w.FAINT:
+        text = "The probability hardly changes: other neurons make up for these."
+        found.append(
+            Clause(
+                "doubt", text, {"change of the probability": effect.after - effect.before}, layer, None, units
+            )
+        )
+    return found

@@ -1,0 +1,264 @@
+"""An explanation: a sentence made of clauses, each tied to the numbers, maps and neurons it speaks of."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from pellucid._version import __version__
+from pellucid.bibliography import PAPERS
+from pellucid.registry import get
+from pellucid.types import Heatmap, UnitScores
+
+SCHEMA = 1
+Box = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class Clause:
+    """One thing that is said, and what it rests on.
+
+    ``text`` may mark words as ``**bold**``. ``numbers`` holds every number of the text, by what it measures. ``box`` is (top,
+    left, bottom, right) on the network's input, end excluded.
+    """
+
+    kind: str
+    text: str
+    numbers: Mapping[str, float | str] = field(default_factory=dict)
+    layer: str | None = None
+    method: str | None = None
+    units: tuple[tuple[str, int], ...] = ()
+    box: Box | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Neuron:
+    """An important unit in one image: its score, the share of its layer's positive total, and where it was active.
+
+    ``region`` is a bool mask [height width] at input size; ``removed`` the target's probability with the unit set to zero.
+    """
+
+    layer: str
+    unit: int
+    criterion: str
+    score: float
+    share: float
+    rank: int
+    region: Tensor
+    box: Box | None
+    removed: float | None
+
+
+@dataclass(frozen=True)
+class Removal:
+    """What happens to the target when the important units are set to zero together, and random ones of equal number.
+
+    ``before``, ``after`` and ``random`` are probabilities (the score itself where the target is a function); the scores
+    beside them do not saturate.
+    """
+
+    layer: str
+    units: tuple[int, ...]
+    before: float
+    after: float
+    random: float
+    score_before: float
+    score_after: float
+    score_random: float
+    draws: int
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What the explanation took: passes of the network, runs of its tail (rows), seconds."""
+
+    forward: int
+    backward: int
+    tail_runs: int
+    seconds: float
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """What a network did with one image and why. ``.text`` is the sentence, ``.clauses`` its evidence."""
+
+    network: Mapping[str, Any]
+    image: Mapping[str, Any]
+    view: Image.Image
+    prediction: tuple[Mapping[str, Any], ...]
+    target: Mapping[str, Any]
+    clauses: tuple[Clause, ...]
+    maps: Mapping[str, Mapping[str, Heatmap]]  # {layer: {method: map of this one image}}
+    default_method: str
+    inside: Mapping[tuple[str, str], float]  # (layer, method) -> share of positive evidence inside the mask
+    boxes: Mapping[tuple[str, str], Box]
+    scores: UnitScores
+    neurons: tuple[Neuron, ...]
+    removal: Removal | None
+    mask: Tensor | None
+    mask_name: str | None
+    cost: Cost
+
+    @property
+    def text(self) -> str:
+        """The sentence, derived from the clauses."""
+        return " ".join(clause.text for clause in self.clauses)
+
+    def __str__(self) -> str:
+        return self.text.replace("**", "")
+
+    def to_json(self, *, pictures: bool = False) -> dict[str, Any]:
+        """All numbers as plain data; with ``pictures`` also the image, maps and regions as base64 PNGs for the report."""
+        methods = sorted({name for maps in self.maps.values() for name in maps})
+        return {
+            "schema": SCHEMA,
+            "pellucid": __version__,
+            "text": self.text,
+            "created": None,  # left empty on purpose: same input, same bytes
+            "network": dict(self.network),
+            "image": {**self.image, **({"png": _jpeg(self.view)} if pictures else {})},
+            "prediction": [dict(entry) for entry in self.prediction],
+            "target": dict(self.target),
+            "clauses": [asdict(clause) for clause in self.clauses],
+            "methods": [self._method(name) for name in methods],
+            "stages": [self._stage(layer, maps, pictures) for layer, maps in self.maps.items()],
+            "neurons": [self._neuron(neuron, pictures) for neuron in self.neurons],
+            "removal": None if self.removal is None else self._removal(self.removal),
+            "mask": None
+            if self.mask is None
+            else {"name": self.mask_name, **({"png": _png(self.mask.byte() * 255)} if pictures else {})},
+            "cost": asdict(self.cost),
+        }
+
+    def save(self, path: str | Path) -> Path:
+        """Write ``.html`` (the report), ``.json`` (the numbers) or ``.safetensors`` (maps and scores as arrays)."""
+        file = Path(path)
+        if file.suffix not in (".html", ".json", ".safetensors"):
+            raise ValueError(
+                f"Expected a path ending in .html, .json or .safetensors, got `{path}`; try `report.html`."
+            )
+        file.parent.mkdir(parents=True, exist_ok=True)
+        if file.suffix == ".html":
+            from pellucid.report import write_report
+
+            return write_report([self.to_json(pictures=True)], file)
+        partial = file.with_name(file.name + ".partial")
+        if file.suffix == ".json":
+            partial.write_text(
+                json.dumps(self.to_json(), ensure_ascii=False, indent=1, allow_nan=False), encoding="utf-8"
+            )
+        else:
+            self._save_arrays(partial)
+        return partial.replace(file)
+
+    def _save_arrays(self, file: Path) -> None:
+        from safetensors.torch import save_file
+
+        arrays = {
+            f"maps/{layer}/{method}": heatmap.values[0].cpu().contiguous()
+            for layer, maps in self.maps.items()
+            for method, heatmap in maps.items()
+        }
+        arrays[f"scores/{self.scores.layer.name}/{self.scores.criterion}"] = (
+            self.scores.values[0].cpu().contiguous()
+        )
+        save_file(arrays, str(file), {"schema": str(SCHEMA), "pellucid": __version__})
+
+    def _method(self, name: str) -> dict[str, Any]:
+        cls = get("attribution", name)
+        title = (cls.__doc__ or name).strip().splitlines()[0].rstrip(".")
+        return {
+            "name": name,
+            "title": title,
+            "citation": PAPERS.get(cls.paper) if cls.paper else None,
+            "default": name == self.default_method,
+        }
+
+    def _stage(self, layer: str, maps: Mapping[str, Heatmap], pictures: bool) -> dict[str, Any]:
+        first = next(iter(maps.values()))
+        place = first.layer
+        return {
+            "layer": layer,
+            "kind": place.kind,
+            "shape": list(place.shape),
+            "stride": list(place.geometry.stride),
+            "start": list(first.grid.start),
+            "receptive_field": list(place.geometry.size),
+            "maps": {name: self._map(layer, name, heatmap, pictures) for name, heatmap in maps.items()},
+        }
+
+    def _map(self, layer: str, name: str, heatmap: Heatmap, pictures: bool) -> dict[str, Any]:
+        values = torch.nan_to_num(heatmap.values[0].detach().cpu().double(), posinf=0, neginf=0)
+        scaled = (replace(heatmap, values=values[None]).normalized().values[0] * 255).round().byte()
+        return {
+            "status": heatmap.status[0],
+            "min": float(values.min()),
+            "max": float(values.max()),
+            "inside": self.inside.get((layer, name)),
+            "box": _listed(self.boxes.get((layer, name))),
+            **({"png": _png(scaled)} if pictures else {}),
+        }
+
+    def _neuron(self, neuron: Neuron, pictures: bool) -> dict[str, Any]:
+        picture = {"png": _png(neuron.region.byte() * 255)} if pictures else {}
+        return {
+            "layer": neuron.layer,
+            "unit": neuron.unit,
+            "criterion": neuron.criterion,
+            "score": neuron.score,
+            "share": neuron.share,
+            "rank": neuron.rank,
+            "region": {"box": _listed(neuron.box), **picture},
+            "removed": {"alone": neuron.removed},
+        }
+
+    @staticmethod
+    def _removal(removal: Removal) -> dict[str, Any]:
+        return {
+            "layer": removal.layer,
+            "units": list(removal.units),
+            "probability_before": removal.before,
+            "probability_after": removal.after,
+            "probability_random": removal.random,
+            "score_before": removal.score_before,
+            "score_after": removal.score_after,
+            "score_random": removal.score_random,
+            "random_draws": removal.draws,
+        }
+
+
+def _listed(box: Box | None) -> list[int] | None:
+    return None if box is None else list(box)
+
+
+def _png(values: Tensor) -> str:
+    """A byte tensor [h w] as a base64 grey PNG."""
+    stream = io.BytesIO()
+    Image.fromarray(values.cpu().numpy()).save(stream, "PNG", optimize=True)
+    return base64.b64encode(stream.getvalue()).decode()
+
+
+def _jpeg(image: Image.Image) -> str:
+    """A picture as a data URI: PNG where small, else a fine JPEG."""
+    kind = "png" if max(image.size) <= 160 else "jpeg"
+    stream = io.BytesIO()
+    options: dict[str, Any] = {"optimize": True} if kind == "png" else {"quality": 92, "subsampling": 0}
+    image.convert("RGB").save(stream, kind.upper(), **options)
+    return f"data:image/{kind};base64,{base64.b64encode(stream.getvalue()).decode()}"
+
+
+def from_json(text: str) -> dict[str, Any]:
+    """Read a saved explanation back as plain data; raises ValueError for another schema."""
+    document = cast(dict[str, Any], json.loads(text))
+    if document.get("schema") != SCHEMA:
+        raise ValueError(f"Expected an explanation of schema {SCHEMA}, got {document.get('schema')!r}.")
+    return document

@@ -1,0 +1,48 @@
+"""English words for numbers and places. The thresholds that choose words are here, and nowhere else."""
+
+from __future__ import annotations
+
+import re
+
+UNSURE = 0.5  # a predicted class below this probability is called unsure
+RIVAL = 0.1  # a second class is named from this probability on
+LEAN = 0.45  # less than this part of the evidence that could lie on the object is a doubt (see `clauses.on_object`)
+FAINT = 0.05  # a smaller change of the probability is called hardly a change
+
+
+def percent(share: float) -> str:
+    """0.971 → "97 %"; small shares keep a digit, and nothing but 0 and 1 is called 0 % or 100 %."""
+    value = 100 * share
+    if 0 < value < 0.1:
+        return "<0.1 %"
+    if 0 < value < 1:
+        return f"{value:.1f} %"
+    if 99.5 <= value < 100:
+        return f"{value:.1f} %" if value < 99.95 else ">99.9 %"
+    return f"{value:.0f} %"
+
+
+def number(value: float) -> str:
+    """A score in three significant digits."""
+    return f"{value:.3g}"
+
+
+def listed(words: list[str]) -> str:
+    """ "a", "a and b", "a, b and c"."""
+    return words[0] if len(words) == 1 else ", ".join(words[:-1]) + " and " + words[-1]
+
+
+def name(label: str) -> str:
+    """A class name that cannot break the markup of a sentence."""
+    return re.sub(r"\s+", " ", label.replace("*", "∗")).strip() or "(no name)"
+
+
+def place(row: float, column: float, height: int, width: int) -> str:
+    """Where a point lies in a picture: "upper left" … "center" … "lower right"."""
+    vertical = ("upper", "", "lower")[min(int(3 * row / height), 2)]
+    horizontal = ("left", "", "right")[min(int(3 * column / width), 2)]
+    if not vertical and not horizontal:
+        return "center"
+    if not vertical:
+        return f"{horizontal} side"
+    return f"{vertical} {horizontal or 'middle'}"
