@@ -6,6 +6,8 @@ Public names are resolved on first use, so that ``import pellucid`` stays light.
 from __future__ import annotations
 
 import importlib
+import sys
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from pellucid._version import __version__ as __version__
@@ -16,13 +18,13 @@ if TYPE_CHECKING:
     from pellucid.capture import capture as capture
     from pellucid.data.images import read_image as read_image
     from pellucid.data.preprocess import Preprocess as Preprocess
-    from pellucid.semantics import Explanation as Explanation
-    from pellucid.semantics import explain as explain
     from pellucid.network import Network as Network
     from pellucid.network import load as load
     from pellucid.neurons import neurons as neurons
     from pellucid.registry import names as names
     from pellucid.registry import register as register
+    from pellucid.semantics import Explanation as Explanation
+    from pellucid.semantics import explain as explain
     from pellucid.types import Geometry as Geometry
     from pellucid.types import Heatmap as Heatmap
     from pellucid.types import Layer as Layer
@@ -52,7 +54,7 @@ _HOME = {
     "Unit": "types",
     "UnitScores": "types",
 }
-__all__ = [*_HOME, "__version__"]  # noqa: PLE0604
+__all__ = [*_HOME, "__version__"]
 
 
 def __getattr__(name: str) -> Any:
@@ -67,3 +69,17 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted(__all__)
+
+
+class _Surface(ModuleType):
+    """Keeps ``pellucid.capture`` and ``pellucid.neurons`` the functions, though modules of those names exist.
+
+    Importing a submodule sets it as an attribute of its package, in the way of the public name.
+    """
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (name in _HOME and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Surface

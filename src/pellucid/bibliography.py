@@ -11,7 +11,8 @@ PAPERS: dict[str, str] = {
     "networks. 2020. arXiv:2011.08891",
     "fu2020": "Fu, Hu, Dong, Guo, Gao, Li. Axiom-based Grad-CAM: Towards Accurate Visualization and Explanation of CNNs. "
     "BMVC 2020. arXiv:2008.02312",
-    "gildenblat2021": "Gildenblat and contributors. PyTorch library for CAM methods (elementwise Grad-CAM, Eigen-Grad-CAM). 2021.",
+    "gildenblat2021": "Gildenblat and contributors. PyTorch library for CAM methods (elementwise Grad-CAM, Eigen-Grad-CAM). "
+    "2021.",
     "jiang2021": "Jiang, Zhang, Hou, Cheng, Wei. LayerCAM: Exploring Hierarchical Class Activation Maps for Localization. "
     "IEEE Transactions on Image Processing 30, 2021. doi:10.1109/TIP.2021.3089943",
     "lu2023": "Lü, Zhao, Jia, Han. Explanation of image classification by neurons and semantic features (CGNIS, IRENet). "
@@ -28,7 +29,8 @@ PAPERS: dict[str, str] = {
     "smilkov2017": "Smilkov, Thorat, Kim, Viégas, Wattenberg. SmoothGrad: removing noise by adding noise. 2017. arXiv:1706.03825",
     "springenberg2014": "Springenberg, Dosovitskiy, Brox, Riedmiller. Striving for Simplicity: The All Convolutional Net. "
     "ICLR workshop 2015. arXiv:1412.6806",
-    "srinivas2019": "Srinivas, Fleuret. Full-Gradient Representation for Neural Network Visualization. NeurIPS 2019. arXiv:1905.00780",
+    "srinivas2019": "Srinivas, Fleuret. Full-Gradient Representation for Neural Network Visualization. NeurIPS 2019. "
+    "arXiv:1905.00780",
     "sundararajan2017": "Sundararajan, Taly, Yan. Axiomatic Attribution for Deep Networks. ICML 2017. arXiv:1703.01365",
     "yu2018": "Yu, Li, Chen, Lai, Morariu, Han, Gao, Lin, Davis. NISP: Pruning Networks using Neuron Importance Score "
     "Propagation. CVPR 2018. arXiv:1711.05908",

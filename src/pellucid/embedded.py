@@ -1,7 +1,9 @@
-"""The embedded classifiers of the concept world: small plain and residual networks, and where their weights lie.
+"""The embedded classifiers of the concept world: small plain and residual networks, and where their weights
+lie.
 
-Both end in global average pooling and one linear layer, so that class activation mapping in its first form (Zhou
-2016) is defined on them. Every rectifier is a module of its own; convolutions carry no bias, batch normalization does.
+Both end in global average pooling and one linear layer, so that class activation mapping in its first form
+(Zhou 2016) is defined on them. Every rectifier is a module of its own; convolutions carry no bias, batch
+normalization does.
 """
 
 from __future__ import annotations
@@ -25,7 +27,12 @@ def _unit(inputs: int, outputs: int, stride: int = 1, kernel: int = 3) -> list[n
 class ScenesVGG(nn.Module):
     """A plain network in the manner of VGG: convolutions in stages, a max-pool between stages."""
 
-    def __init__(self, classes: int = 10, widths: tuple[int, ...] = (16, 32, 64, 96, 128), depths: tuple[int, ...] = (1, 2, 2, 2, 2)) -> None:
+    def __init__(
+        self,
+        classes: int = 10,
+        widths: tuple[int, ...] = (16, 32, 64, 96, 128),
+        depths: tuple[int, ...] = (1, 2, 2, 2, 2),
+    ) -> None:
         super().__init__()
         features: list[nn.Module] = []
         inputs = 3
@@ -54,7 +61,9 @@ class Residual(nn.Module):
         self.relu1 = nn.ReLU(inplace=True)
         self.conv2, self.bn2 = _unit(outputs, outputs)
         same = inputs == outputs and stride == 1
-        self.shortcut: nn.Module = nn.Identity() if same else nn.Sequential(*_unit(inputs, outputs, stride, 1))
+        self.shortcut: nn.Module = (
+            nn.Identity() if same else nn.Sequential(*_unit(inputs, outputs, stride, 1))
+        )
         self.relu2 = nn.ReLU(inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -66,12 +75,17 @@ class Residual(nn.Module):
 class ScenesResNet(nn.Module):
     """A residual network in the manner of ResNet-18, narrow, with a 3×3 stem."""
 
-    def __init__(self, classes: int = 10, widths: tuple[int, ...] = (16, 32, 64, 128), depth: int = 2) -> None:
+    def __init__(
+        self, classes: int = 10, widths: tuple[int, ...] = (16, 32, 64, 128), depth: int = 2
+    ) -> None:
         super().__init__()
         self.stem = nn.Sequential(*_unit(3, widths[0], 2), nn.ReLU(inplace=True))
         inputs = widths[0]
         for stage, width in enumerate(widths):
-            blocks = [Residual(inputs if i == 0 else width, width, 2 if i == 0 and stage else 1) for i in range(depth)]
+            blocks = [
+                Residual(inputs if i == 0 else width, width, 2 if i == 0 and stage else 1)
+                for i in range(depth)
+            ]
             setattr(self, f"layer{stage + 1}", nn.Sequential(*blocks))
             inputs = width
         self.stages = len(widths)

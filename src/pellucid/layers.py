@@ -1,7 +1,8 @@
 """The ordered list of a network's layers, found by one forward pass, and the sensible ones among them.
 
-A layer is one *call* of a module whose output is a spatial map [batch channel h w]. A module that is called several times
-(one ``nn.ReLU`` for a whole block) gives ``name:0``, ``name:1`` …; the bare name means the last call.
+A layer is one *call* of a module whose output is a spatial map [batch channel h w]. A module that is called
+several times (one ``nn.ReLU`` for a whole block) gives ``name:0``, ``name:1`` …; the bare name means the last
+call.
 """
 
 from __future__ import annotations
@@ -38,11 +39,11 @@ class Layers(Sequence[Layer]):
 
     def __init__(self, calls: Sequence[Call], image: Layer, made_by: str, outputs: int) -> None:
         self.calls, self.image, self.made_by, self.outputs = tuple(calls), image, made_by, outputs
-        counts = {name: 0 for name in dict.fromkeys(call.module for call in calls)}
+        counts = dict.fromkeys((call.module for call in calls), 0)
         for call in calls:
             counts[call.module] += 1
         self._by_name: dict[str, tuple[Layer, Call]] = {}
-        listed = []
+        listed: list[Layer] = []
         for call in calls:
             if call.layer is None:
                 continue
@@ -87,8 +88,8 @@ def inspect(
 ) -> Layers:
     """Run one image [1 channel height width] through a module in evaluation mode and note every call.
 
-    ``pick`` takes the raw class scores out of what the module returned, ``scores`` gives them as [batch classes].
-    The caller restores training flags.
+    ``pick`` takes the raw class scores out of what the module returned, ``scores`` gives them as [batch
+    classes]. The caller restores training flags.
     """
     calls: list[Call] = []
     counts: dict[str, int] = {}
@@ -136,10 +137,13 @@ def _grid(tensor: Tensor) -> tuple[int, int] | None:
 def _stages(layers: Layers, outputs: int) -> tuple[str, ...]:
     """The end of every resolution stage: the last active output before the grid gets coarser.
 
-    Walks the outermost calls; a container is opened when the grid shrinks inside it by more than one step (it then
-    holds whole stages). Neighboring grids within a factor of 1.5 belong to one stage (unpadded convolutions).
+    Walks the outermost calls; a container is opened when the grid shrinks inside it by more than one step
+    (it then holds whole stages). Neighboring grids within a factor of 1.5 belong to one stage (unpadded
+    convolutions).
     """
-    trunk = [call for call in _trunk(layers.calls) if call.layer is not None and min(call.layer.shape[1:]) > 1]
+    trunk = [
+        call for call in _trunk(layers.calls) if call.layer is not None and min(call.layer.shape[1:]) > 1
+    ]
     trunk = _without_head(trunk, layers.calls, outputs)
     groups: list[list[Call]] = []
     for call in trunk:
@@ -166,7 +170,8 @@ def _passive(kind: str) -> bool:
 
 
 def _inside(call: Call, calls: Sequence[Call]) -> list[Call]:
-    """Direct children of a call: they finish before it, one level deeper, since the previous call of its own level."""
+    """Direct children of a call: they finish before it, one level deeper, since the previous call of its
+    own level."""
     children: list[Call] = []
     for earlier in reversed(calls[: call.index]):
         if earlier.depth <= call.depth:
@@ -196,7 +201,7 @@ def _weighted(call: Call, calls: Sequence[Call]) -> bool:
 
 
 def _without_head(trunk: list[Call], calls: Sequence[Call], outputs: int) -> list[Call]:
-    """Leave out a convolution that is itself the classifier (as many channels as classes, no parameters behind it)."""
+    """Leave out a convolution that is itself the classifier: a channel per class, no parameters behind it."""
     weighted = [call for call in calls if call.parametric]
     last = weighted[-1] if weighted else None
     if last is None or last.layer is None or last.layer.shape[0] != outputs or min(last.layer.shape[1:]) <= 1:

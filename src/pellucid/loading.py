@@ -1,4 +1,5 @@
-"""`load`: a network by embedded name, zoo name, checkpoint or live module, with fitting preprocessing and class names."""
+"""`load`: a network by embedded name, zoo name, checkpoint or live module, with fitting preprocessing and
+class names."""
 
 from __future__ import annotations
 
@@ -6,7 +7,9 @@ import importlib
 import json
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,21 +18,23 @@ import torch
 from torch import Tensor, nn
 
 from pellucid import embedded
-from pellucid.checkpoint import CheckpointError, class_count, fit, read_state
+from pellucid.checkpoint import SUFFIXES, CheckpointError, class_count, fit, not_finite, read_state
 from pellucid.data.preprocess import Preprocess
 from pellucid.network import Network
 from pellucid.registry import UnknownNameError, suggest
 
 Classes = Sequence[str] | str | Path | None
+Loaded = tuple[nn.Module, Preprocess | None, Classes, tuple[str, ...]]
+RANDOM = 'random weights: give `weights=` a file, or "DEFAULT" to download the zoo\'s own'
 _declared: list[Any] = []  # keeps the schemas alive
 
 
 def import_torchvision() -> ModuleType:
     """Import torchvision, also where its compiled operators do not match the installed torch.
 
-    A torchvision wheel built for another variant of torch fails on import because its operators ``nms`` and ``qnms`` are
-    not registered. No classifier needs them; declaring their schemas lets the import pass. Nothing is declared where the
-    import works by itself.
+    A torchvision wheel built for another variant of torch fails on import because its operators ``nms`` and
+    ``qnms`` are not registered. No classifier needs them; declaring their schemas lets the import pass.
+    Nothing is declared where the import works by itself.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Failed to load image Python extension")
@@ -40,7 +45,7 @@ def import_torchvision() -> ModuleType:
                 raise
         for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
             del sys.modules[name]
-        library = torch.library.Library("torchvision", "DEF")
+        library: Any = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
         for operator in ("nms", "qnms"):
             library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
         _declared.append(library)
@@ -62,36 +67,30 @@ def load_network(
     **architecture: Any,
 ) -> Network:
     """See `pellucid.load`; ``architecture`` goes to the zoo's constructor (for example ``num_classes=7``)."""
-    if isinstance(source, Network):
-        return source
     notes: tuple[str, ...] = ()
+    default: Preprocess | None = None
     if isinstance(source, nn.Module):
-        module, found_name, default = source, type(source).__name__, None
-        if weights is not None:
-            raise ValueError("Expected a live module to hold its weights already, got `weights=` too; load them into it first.")
-        _refuse_unfinished(module)
+        given = dict(architecture, weights=weights, device=device, dtype=dtype)
+        _check_live(source, [option for option, value in given.items() if value is not None])
+        module = source
     elif isinstance(source, (str, Path)):
-        module, default, classes, notes = _by_name(str(source), weights, classes, architecture)
-        found_name = str(source)
+        # parameters made in inference mode could never be differentiated through
+        with torch.inference_mode(False):
+            module, default, classes, notes = _by_name(str(source), weights, classes, architecture)
+            module = module.to(device=device, dtype=dtype)
     else:
-        raise TypeError(f"Expected a name, a file or an nn.Module, got {type(source).__name__}; try `pl.load('scenes-vgg')`.")
-    if architecture and isinstance(source, nn.Module):
-        raise TypeError(f"Expected no architecture options for a live module, got {', '.join(architecture)}.")
+        got = type(source).__name__
+        raise TypeError(f"Expected a name, a file or an nn.Module, got {got}; try `pl.load('scenes-vgg')`.")
     if preprocess is None:
-        preprocess = default or _assumed(module, input_shape)
+        preprocess = _at_size(default, input_shape) if default else _assumed(module, input_shape)
         if default is None:
-            notes += (
-                "preprocessing was not given: "
-                + ("ImageNet mean and standard deviation" if preprocess.channels == 3 else "values scaled to mean 0.5")
-                + " assumed",
-            )
-    if device is not None or dtype is not None:
-        module = module.to(device=device, dtype=dtype) if not isinstance(source, nn.Module) else _refuse_moving()
+            guess = "ImageNet mean and standard deviation" if preprocess.channels == 3 else "mean 0.5"
+            notes += (f"preprocessing was not given: {guess} assumed",)
     return Network(
         module,
         preprocess,
-        name=name or found_name,
-        classes=read_classes(classes, source),
+        name=name or (type(source).__name__ if isinstance(source, nn.Module) else str(source)),
+        classes=read_classes(classes),
         input_shape=input_shape,
         head=head,
         output=output,
@@ -99,19 +98,39 @@ def load_network(
     )
 
 
-def _refuse_moving() -> nn.Module:
-    raise ValueError("Expected a live module to be where and what it should be, got `device=` or `dtype=`; move it with `.to()`.")
-
-
-def _refuse_unfinished(module: nn.Module) -> None:
+def _check_live(module: nn.Module, options: list[str]) -> None:
+    if options:
+        raise TypeError(
+            "Expected a live module to be as it should be (weights, device, dtype), "
+            f"got {', '.join(f'`{option}`' for option in options)} too; change the module first."
+        )
     for key, tensor in module.state_dict().items():
-        if isinstance(tensor, nn.parameter.UninitializedTensorMixin):
-            raise ValueError(f"Expected a module with weights, got the uninitialized `{key}`; run it once on an image first.")
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+        if isinstance(tensor, nn.parameter.UninitializedParameter | nn.parameter.UninitializedBuffer):
             raise ValueError(
-                f"Expected finite weights, got NaN or infinity in `{key}` of {type(module).__name__}; "
-                "the training probably diverged, try an earlier checkpoint."
+                f"Expected a module with weights, got the uninitialized `{key}`; run it once on an image "
+                "first."
             )
+        if tensor.is_inference():
+            raise ValueError(
+                f"Expected weights that gradients can pass, got `{key}`, made inside "
+                "`torch.inference_mode()`; "
+                "make the module outside of it."
+            )
+    bad = not_finite(module.state_dict())
+    if bad:
+        raise ValueError(
+            f"Expected finite weights, got NaN or infinity in {bad} of {type(module).__name__}; "
+            "the training probably diverged, try an earlier checkpoint."
+        )
+
+
+def _at_size(preprocess: Preprocess, input_shape: tuple[int, int, int] | None) -> Preprocess:
+    """The zoo's preprocessing for another input size, with the same share of the picture cut off."""
+    if input_shape is None or preprocess.size in (None, input_shape[1:]):
+        return preprocess
+    assert preprocess.size is not None
+    ratio = (preprocess.resize or min(preprocess.size)) / min(preprocess.size)
+    return replace(preprocess, resize=round(ratio * min(input_shape[1:])), crop=input_shape[1:])
 
 
 def _assumed(module: nn.Module, input_shape: tuple[int, int, int] | None) -> Preprocess:
@@ -130,85 +149,145 @@ def _assumed(module: nn.Module, input_shape: tuple[int, int, int] | None) -> Pre
     return Preprocess(resize=min(height, width), crop=(height, width), mean=mean, std=std, channels=channels)
 
 
-def _by_name(
-    source: str, weights: str | Path | None, classes: Classes, options: dict[str, Any]
-) -> tuple[nn.Module, Preprocess | None, Classes, tuple[str, ...]]:
+def _by_name(source: str, weights: str | Path | None, classes: Classes, options: dict[str, Any]) -> Loaded:
     zoo, _, name = source.partition(":")
-    if name and zoo == "torchvision":
-        return _from_torchvision(name, weights, classes, options)
-    if name and zoo == "timm":
-        return _from_timm(name, weights, classes, options)
+    if name and zoo in ("torchvision", "timm"):
+        build = _from_torchvision if zoo == "torchvision" else _from_timm
+        module, preprocess, found, notes = build(name, weights, options)
+        if classes is None and found is None and weights is not None and _outputs(module) == 1000:
+            found = "imagenet"
+        return module.eval(), preprocess, found if classes is None else classes, notes
     if source in embedded.NAMES:
-        return _embedded(source, Path(weights) if weights else embedded.weights_of(source), options)
-    if Path(source).suffix in (".safetensors", ".pt", ".pth", ".bin", ".ckpt") or Path(source).is_file():
-        return _from_file(Path(source), options)
-    known = [*embedded.NAMES, *(f"torchvision:{n}" for n in ("resnet18", "resnet50", "vgg16", "squeezenet1_0"))]
+        return _embedded(source, Path(weights) if weights else embedded.weights_of(source), classes, options)
+    if Path(source).suffix in SUFFIXES or Path(source).is_file():
+        if weights is not None:
+            raise TypeError(
+                f"Expected `weights` with the name of a network, got both `{source}` and `{weights}`."
+            )
+        return _from_file(Path(source), classes, options)
+    zoo_name = f"torchvision:{source}"
+    listed = zoo_names("torchvision")
+    hint = f"try `{zoo_name}`." if zoo_name in listed else suggest(source, [*embedded.NAMES, *listed])
     raise UnknownNameError(
-        f"Expected an embedded network ({', '.join(embedded.NAMES)}), `torchvision:NAME`, `timm:NAME` or a weights file, "
-        f"got `{source}`; {suggest(source, known)}"
+        f"Expected an embedded network ({', '.join(embedded.NAMES)}), `torchvision:NAME`, `timm:NAME` or a "
+        f"weights file, got `{source}`; {hint}"
     )
 
 
-def _embedded(name: str, file: Path, options: dict[str, Any]) -> tuple[nn.Module, Preprocess, Classes, tuple[str, ...]]:
+def _embedded(name: str, file: Path, classes: Classes, options: dict[str, Any]) -> Loaded:
     from pellucid.data.scenes import CLASSES
 
     module = embedded.architecture(name)(**options)
-    state, _ = read_state(file)
-    fit(module, state, file)
-    return module.eval(), Preprocess.scenes(), tuple(CLASSES), ()
+    fit(module, read_state(file)[0], file)
+    return module.eval(), Preprocess.scenes(), tuple(CLASSES) if classes is None else classes, ()
 
 
-def _from_file(file: Path, options: dict[str, Any]) -> tuple[nn.Module, Preprocess | None, Classes, tuple[str, ...]]:
-    _, metadata = read_state(file)
+def _from_file(file: Path, classes: Classes, options: dict[str, Any]) -> Loaded:
+    metadata = read_state(file)[1]
     arch = metadata.get("architecture") or metadata.get("arch", "")
     if arch in embedded.ARCHITECTURES:
-        return _embedded(arch, file, options)
+        return _embedded(arch, file, classes, options)
     if arch.startswith(("torchvision:", "timm:")):
-        return _by_name(arch, file, None, options)
+        return _by_name(arch, file, classes, options)
     example = f"torchvision:{arch}" if arch.isidentifier() else "torchvision:resnet18"
     raise CheckpointError(
-        f"Expected weights that name their architecture, got `{file}`, which does not say it in a way known here; "
+        f"Expected weights that name their architecture, got `{file}`, which does not say it in a way "
+        "known here; "
         f"try `pl.load('{example}', weights='{file.name}')`, or load them into your module and pass that."
     )
 
 
-def _from_torchvision(
-    name: str, weights: str | Path | None, classes: Classes, options: dict[str, Any]
-) -> tuple[nn.Module, Preprocess, Classes, tuple[str, ...]]:
+def _from_torchvision(name: str, weights: str | Path | None, options: dict[str, Any]) -> Loaded:
     models = import_torchvision().models
     known = models.list_models(module=models)
     if name not in known:
         raise UnknownNameError(f"Expected a torchvision classifier, got `{name}`; {suggest(name, known)}")
     offered = models.get_model_weights(name)
-    first = next(iter(offered))
+    entry = next(iter(offered))
     notes: tuple[str, ...] = ()
-    if weights == "DEFAULT":
-        first = offered.DEFAULT
-        module = models.get_model(name, weights=first, **options)
-        classes = classes if classes is not None else tuple(first.meta["categories"])
+    found: Classes = None
+    if isinstance(weights, str) and weights in offered.__members__:
+        entry = offered[weights]
+        with _downloading(name):
+            module = models.get_model(name, weights=entry, **options)
+        found = tuple(entry.meta["categories"])
     else:
         state = read_state(weights)[0] if weights is not None else None
-        module = _build(lambda **given: models.get_model(name, weights=None, **given), name, state, options)
-        if state is None:
-            notes = ("random weights: give `weights=` a file, or \"DEFAULT\" to download the zoo's own",)
-        else:
-            fit(module, state, str(weights))
-    preprocess = Preprocess.from_torchvision(first.transforms())
-    if classes is None and _outputs(module) == 1000 and weights is not None:
-        classes = "imagenet"
-    return module.eval(), preprocess, classes, notes
+        if name in ("googlenet", "inception_v3"):  # their auxiliary heads exist only for training
+            heads = state is not None and any("aux" in key.lower() for key in state)
+            options = {"aux_logits": heads, "init_weights": False, **options}
+            if state is not None:  # the zoo's own weights, which these are taken for, want other means
+                options = {"transform_input": True, **options}
+                notes = (f"{name}: `transform_input=True` assumed, as with the zoo's own weights",)
+        module = _build(
+            lambda **given: models.get_model(name, weights=None, **given), state, weights, options
+        )
+        notes += () if state is not None else (RANDOM,)
+        # a file that still has the zoo's name tells which of its recipes, and so which preprocessing
+        entry = next(
+            (each for each in offered if weights and each.url.endswith(f"/{Path(weights).name}")), entry
+        )
+    return module, Preprocess.from_torchvision(entry.transforms()), found, notes
 
 
-def _build(make: Callable[..., nn.Module], name: str, state: dict[str, Tensor] | None, options: dict[str, Any]) -> nn.Module:
-    """Construct a zoo network so that a checkpoint fits: number of classes, auxiliary heads."""
-    if name in ("googlenet", "inception_v3"):  # their auxiliary heads exist only for training
-        has_heads = state is not None and any(key.lower().startswith("aux") for key in state)
-        options = {"aux_logits": has_heads, "init_weights": False, **options}
-    if state is None or "num_classes" in options:
-        return make(**options)
+def _from_timm(name: str, weights: str | Path | None, options: dict[str, Any]) -> Loaded:
+    timm = _timm()
+    if name.split(".")[0] not in timm.list_models():
+        raise UnknownNameError(f"Expected a timm model, got `{name}`; {suggest(name, timm.list_models())}")
+    if weights == "DEFAULT":
+        with _downloading(name):
+            module = timm.create_model(name, pretrained=True, **options)
+    else:
+        state = read_state(weights)[0] if weights is not None else None
+        module = _build(lambda **given: timm.create_model(name, **given), state, weights, options)
+    preprocess = Preprocess.from_timm(timm.data.resolve_model_data_config(module))
+    return module, preprocess, None, () if weights is not None else (RANDOM,)
+
+
+def zoo_names(zoo: str) -> tuple[str, ...]:
+    """Every classifier of a zoo, ``"torchvision"`` or ``"timm"``, as `pellucid.load` takes it."""
+    if zoo not in ("torchvision", "timm"):
+        raise UnknownNameError(f"Expected a zoo, got `{zoo}`; {suggest(zoo, ('torchvision', 'timm'))}")
+    models = import_torchvision().models
+    if zoo == "torchvision":
+        return tuple(f"torchvision:{name}" for name in models.list_models(module=models))
+    return tuple(f"timm:{name}" for name in _timm().list_models())
+
+
+def _timm() -> ModuleType:
+    import_torchvision()  # first: timm imports it without the guard
+    try:
+        return importlib.import_module("timm")
+    except ImportError as error:
+        raise ImportError(
+            "Expected the package timm for `timm:NAME`, got none; try `pip install pellucid[timm]`."
+        ) from error
+
+
+@contextmanager
+def _downloading(name: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ConnectionError(
+            f"Expected to download the weights of `{name}`, got {type(error).__name__}: {error}; "
+            "try `weights=` with a local file."
+        ) from error
+
+
+def _build(
+    make: Callable[..., nn.Module], state: dict[str, Tensor] | None, weights: Any, options: dict[str, Any]
+) -> nn.Module:
+    """Construct a zoo network with as many classes as the checkpoint has, and fit that."""
     module = make(**options)
-    count = class_count(module, state)
-    return module if count == 1000 else make(**options, num_classes=count)
+    if state is None:
+        return module
+    usual = _outputs(module)
+    count = class_count(module, state, usual)
+    if count != usual and "num_classes" not in options:
+        module = make(**options, num_classes=count)
+    fit(module, state, str(weights))
+    return module
 
 
 def _outputs(module: nn.Module) -> int:
@@ -217,32 +296,9 @@ def _outputs(module: nn.Module) -> int:
     return last.out_features if isinstance(last, nn.Linear) else last.out_channels if last is not None else 0
 
 
-def _from_timm(
-    name: str, weights: str | Path | None, classes: Classes, options: dict[str, Any]
-) -> tuple[nn.Module, Preprocess, Classes, tuple[str, ...]]:
-    try:
-        timm = importlib.import_module("timm")
-    except ImportError as error:
-        raise ImportError(f"Expected the package timm for `timm:{name}`; try `pip install pellucid[timm]`.") from error
-    import_torchvision()
-    if name.split(".")[0] not in timm.list_models():
-        raise UnknownNameError(f"Expected a timm model, got `{name}`; {suggest(name, timm.list_models())}")
-    state = read_state(weights)[0] if weights not in (None, "DEFAULT") else None  # type: ignore[arg-type]
-    pretrained = weights == "DEFAULT"
-    module = _build(lambda **given: timm.create_model(name, pretrained=pretrained, **given), name, state, options)
-    notes: tuple[str, ...] = ()
-    if state is not None:
-        fit(module, state, str(weights))
-    elif not pretrained:
-        notes = ("random weights: give `weights=` a file, or \"DEFAULT\" to download the zoo's own",)
-    config = timm.data.resolve_model_data_config(module)
-    if classes is None and weights is not None and _outputs(module) == 1000:
-        classes = "imagenet"
-    return module.eval(), Preprocess.from_timm(config), classes, notes
-
-
-def read_classes(classes: Classes, source: object = None) -> tuple[str, ...] | None:
-    """Class names from a list, ``"imagenet"``, or a file: one name per line, a JSON list, or a JSON object by index."""
+def read_classes(classes: Classes) -> tuple[str, ...] | None:
+    """Class names from a list, ``"imagenet"``, or a file: one name per line, a JSON list, or a JSON object
+    by index."""
     if classes is None or not isinstance(classes, (str, Path)):
         return None if classes is None else tuple(map(str, classes))
     if classes == "imagenet":
@@ -250,11 +306,23 @@ def read_classes(classes: Classes, source: object = None) -> tuple[str, ...] | N
         return tuple(importlib.import_module("torchvision.models._meta")._IMAGENET_CATEGORIES)
     file = Path(classes)
     if not file.is_file():
-        raise ValueError(f'Expected class names: a list, "imagenet" or a file, got `{classes}`, which is no file.')
-    text = file.read_text(encoding="utf-8")
+        raise ValueError(
+            f'Expected class names, a list, "imagenet" or a file, got `{classes}`, which is no file.'
+        )
+    try:
+        text = file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"Expected class names in UTF-8 text, got `{file}`, which is not ({error.reason}); save it as UTF-8."
+        ) from None
     if file.suffix != ".json":
         return tuple(line.strip() for line in text.splitlines() if line.strip())
-    listed = json.loads(text)
-    if isinstance(listed, dict):
-        listed = [listed[key] for key in sorted(listed, key=int)]
-    return tuple(entry[-1] if isinstance(entry, list) else str(entry) for entry in listed)
+    try:
+        listed = json.loads(text)
+        if isinstance(listed, dict):
+            listed = [listed[key] for key in sorted(listed, key=int)]
+    except ValueError as error:
+        raise ValueError(
+            f"Expected class names in `{file}`, a list or an object by index, got something else ({error})."
+        ) from error
+    return tuple(str(entry[-1]) if isinstance(entry, list) else str(entry) for entry in listed)

@@ -1,9 +1,12 @@
-"""A classifier with everything an explanation needs to know of it: preprocessing, class names, layers, form of its head."""
+"""A classifier with everything an explanation needs to know of it: preprocessing, class names, layers, and
+what its output means.
+"""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import operator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -22,11 +25,13 @@ TargetLike = int | str | Sequence[int | str] | Callable[[Tensor], Tensor] | Tens
 
 
 class Network:
-    """Wraps any ``nn.Module`` classifier of images. Usually made by `load`; the module itself is never altered.
+    """Wraps any ``nn.Module`` classifier of images. Usually made by `load`; the module itself is never
+    altered.
 
-    ``head`` says what the output means: ``"softmax"`` logits, ``"sigmoid"`` logits (several labels may hold), ``"binary"`` (one
-    logit, two classes), ``"probabilities"`` (the module ends in a softmax or sigmoid itself); ``"auto"`` finds out.
-    ``output`` picks the class scores where a module returns a tuple, dict or object: a key, a position or a function.
+    ``head`` says what the output means: ``"softmax"`` logits, ``"sigmoid"`` logits (several labels may hold),
+    ``"binary"`` (one logit, two classes), ``"probabilities"`` (the module ends in a softmax or sigmoid
+    itself); ``"auto"`` finds out, except that it cannot tell sigmoid logits from softmax logits. ``output``
+    picks the class scores where a module returns a tuple, dict or object: a key, a position or a function.
     """
 
     def __init__(
@@ -42,7 +47,9 @@ class Network:
         notes: tuple[str, ...] = (),
     ) -> None:
         if head not in ("auto", *HEADS):
-            raise UnknownNameError(f"Expected `head` to be one of {', '.join(('auto', *HEADS))}, got `{head}`.")
+            raise UnknownNameError(
+                f"Expected the form of a head, got `{head}`; {suggest(head, ('auto', *HEADS))}"
+            )
         self.module, self.preprocess, self.name = module, preprocess, name or type(module).__name__
         self.notes = notes
         self._output = output
@@ -56,7 +63,9 @@ class Network:
 
     def __repr__(self) -> str:
         shape = "x".join(map(str, self.input_shape))
-        return f"Network({self.name!r}, {len(self.classes)} classes, input {shape}, {len(self.layers)} layers)"
+        return (
+            f"Network({self.name!r}, {len(self.classes)} classes, input {shape}, {len(self.layers)} layers)"
+        )
 
     @property
     def device(self) -> torch.device:
@@ -87,50 +96,56 @@ class Network:
         stages = self.layers.stages
         if not stages:
             raise ValueError(
-                f"Expected a convolutional network, got `{self.name}`, in which no module gives a spatial map "
-                "[batch channel h w] over several cells; try naming layers yourself (`pellucid models --layers`)."
+                f"Expected a convolutional network, got `{self.name}`, in which no module gives a "
+                "spatial map "
+                "[batch channel h w] over several cells; try naming layers yourself (`pellucid models "
+                "--layers`)."
             )
         return stages
 
     def __call__(self, images: Float[Tensor, "batch channel height width"]) -> Float[Tensor, "batch classes"]:
-        """Class scores of normalized images; keeps the caller's gradient mode, does not touch training flags."""
-        return self.select(self.module(images.to(self.device, self.dtype)))
+        """Class scores of normalized images; keeps the caller's gradient mode, does not touch training
+        flags."""
+        return self.select(self.module(images.to(self.device, self.dtype)), len(images))
 
-    def select(self, output: Any) -> Float[Tensor, "batch classes"]:
+    def select(self, output: Any, batch: int) -> Float[Tensor, "batch classes"]:
         """Pick [batch classes] out of whatever the module returned; a spatial score map is averaged."""
         scores = _pick(output, self._output)
         if scores.ndim == 4:  # fully convolutional head
             scores = scores.mean((2, 3))
-        elif scores.ndim == 1:
-            scores = scores[:, None]
-        if scores.ndim != 2:
-            raise ValueError(
-                f"Expected class scores [batch classes], got shape {tuple(scores.shape)} from `{self.name}`; "
+        elif scores.ndim < 2 and scores.numel() % batch == 0:  # squeezed: one logit each, or a batch of one
+            scores = scores.reshape(batch, -1)
+        if scores.ndim != 2 or scores.shape[0] != batch:
+            raise OutputError(
+                f"Expected class scores [{batch} classes], got {tuple(scores.shape)} from `{self.name}`; "
                 "try `output=lambda out: ...` to pick them."
             )
         return scores
 
     def probabilities(self, output: Float[Tensor, "batch outputs"]) -> Float[Tensor, "batch classes"]:
         """Probability of every class; for a single logit of both classes (they are 1 − p and p)."""
-        output = output.detach().double() if output.dtype == torch.float64 else output.detach().float()
+        output = output.detach() if output.dtype == torch.float64 else output.detach().float()
         if self.head == "softmax":
             return output.softmax(1)
         if self.head == "sigmoid":
             return output.sigmoid()
         if self.head == "binary":
-            positive = output if bool(((output >= 0) & (output <= 1)).all()) and self._bounded else output.sigmoid()
+            positive = output if self.layers.made_by == "sigmoid" else output.sigmoid()
             return torch.cat([1 - positive, positive], 1)
         return output
 
-    @property
-    def _bounded(self) -> bool:
-        return self.layers.made_by in ("sigmoid", "softmax", "clamp", "hardsigmoid")
-
     def class_index(self, target: int | str) -> int:
-        """Index of a class given by index or name. Raises for a name that is unknown or an index out of range."""
+        """Index of a class given by index or name. Raises for a name that is unknown or an index out of
+        range."""
         count = len(self.classes)
         if isinstance(target, str):
             if target in self._index:
+                meant = [index for index, name in enumerate(self.classes) if name == target]
+                if len(meant) > 1:
+                    raise UnknownNameError(
+                        f"Expected the name of one class of `{self.name}`, got `{target}`, which "
+                        f"{' and '.join(map(str, meant))} have; try the index."
+                    )
                 return self._index[target]
             folded = {name.casefold(): index for name, index in self._index.items()}
             if target.casefold() in folded:
@@ -140,35 +155,39 @@ class Network:
                     f"Expected a class of `{self.name}`, got `{target}`; {suggest(target, self.classes)}"
                 )
             target = int(target)
-        if isinstance(target, bool) or not isinstance(target, int):
+        if isinstance(target, bool) or not hasattr(target, "__index__"):
             raise TypeError(f"Expected a class index or name, got {target!r} ({type(target).__name__}).")
-        if not 0 <= target < count:
-            raise IndexError(f"Expected a class index from 0 to {count - 1} for `{self.name}`, got {target}.")
-        return target
+        index = operator.index(target)  # also NumPy's and torch's integers
+        if not 0 <= index < count:
+            raise IndexError(
+                f"Expected a class index from 0 to {count - 1} for `{self.name}`, got {index}; try a "
+                "class name."
+            )
+        return index
 
     def resolve_target(self, target: TargetLike, output: Float[Tensor, "batch outputs"]) -> Target:
-        """Turn what a user said into a `Target` for the batch; None means the predicted class of every image."""
+        """Turn what a user said into a `Target` for the batch; None means the predicted class of every
+        image."""
         batch = output.shape[0]
         if isinstance(target, Target):
             if len(target.names) != batch:
                 raise ValueError(f"Expected a target for each of {batch} images, got {len(target.names)}.")
             return target
-        if callable(target) and not isinstance(target, (Tensor, str)):
+        if callable(target) and not isinstance(target, Tensor):
             name = getattr(target, "__name__", type(target).__name__)
             return Target(None, (name,) * batch, function=target)
         if target is None:
-            chosen = [int(index) for index in self.probabilities(output).argmax(1)]
-        elif isinstance(target, (int, str)):
-            chosen = [self.class_index(target)] * batch
+            chosen = self.probabilities(output).argmax(1).tolist()
         else:
-            listed = target.tolist() if hasattr(target, "tolist") else list(target)  # type: ignore[union-attr]
-            listed = listed if isinstance(listed, list) else [listed] * batch
-            if len(listed) != batch:
+            listed: Any = target.tolist() if hasattr(target, "tolist") else target
+            if isinstance(listed, str) or not isinstance(listed, Iterable):
+                listed = [listed] * batch
+            chosen = [self.class_index(one) for one in listed]
+            if len(chosen) != batch:
                 raise ValueError(
-                    f"Expected one target for each of {batch} images, got {len(listed)}; "
+                    f"Expected one target for each of {batch} images, got {len(chosen)}; "
                     "give one class for all, or a list of the same length."
                 )
-            chosen = [self.class_index(one) for one in listed]
         names = tuple(self.classes[index] for index in chosen)
         indices = torch.tensor(chosen, dtype=torch.long)
         if self.head == "binary":  # the one logit speaks for class 1; class 0 is its negative
@@ -180,13 +199,19 @@ class Network:
             image = torch.zeros(1, self.input_shape[0], *size, device=self.device, dtype=self.dtype)
             try:
                 with torch.inference_mode(False), undisturbed(self.module):
-                    self._layers[size] = inspect(self.module, image, lambda out: _pick(out, self._output), self.select)
-            except (RuntimeError, ValueError, AssertionError, TypeError) as error:
-                if isinstance(error, OutputError):
-                    raise
+                    self._layers[size] = inspect(
+                        self.module,
+                        image,
+                        lambda out: _pick(out, self._output),
+                        lambda out: self.select(out, 1),
+                    )
+            except OutputError:
+                raise
+            except Exception as error:
                 got = "x".join(map(str, (self.input_shape[0], *size)))
                 raise ValueError(
-                    f"Expected `{self.name}` to accept an input of {got}, got {type(error).__name__}: {error}; "
+                    f"Expected `{self.name}` to accept an input of {got}, got {type(error).__name__}: "
+                    f"{error}; "
                     "try `input_shape=(channels, height, width)` or another size."
                 ) from error
         return self._layers[size]
@@ -198,29 +223,42 @@ class OutputError(ValueError):
 
 def _pick(output: Any, how: str | int | Callable[[Any], Tensor] | None) -> Tensor:
     if how is not None:
-        try:
-            picked = how(output) if callable(how) else getattr(output, how) if (
-                isinstance(how, str) and not isinstance(output, Mapping)
-            ) else output[how]
-        except (KeyError, IndexError, AttributeError, TypeError) as error:
-            raise OutputError(f"Expected `output={how!r}` to pick the class scores, got {_describe(output)}.") from error
-        if isinstance(picked, Tensor):
-            return picked
-        raise OutputError(f"Expected `output={how!r}` to pick a tensor, got {type(picked).__name__} from {_describe(output)}.")
+        return _pick_as_told(output, how)
     if isinstance(output, Tensor):
         return output
     for key in ("logits", "out", "scores", "predictions"):
         found = output.get(key) if isinstance(output, Mapping) else getattr(output, key, None)
         if isinstance(found, Tensor):
             return found
-    if isinstance(output, (tuple, list)):
-        flat = [entry for entry in output if isinstance(entry, Tensor) and entry.ndim == 2]
-        if len(flat) == 1 or (flat and flat[0] is output[0]):
+    entries = list(output.values()) if isinstance(output, Mapping) else output
+    if isinstance(entries, (tuple, list)):
+        flat = [entry for entry in entries if isinstance(entry, Tensor) and entry.ndim == 2]
+        if len(flat) == 1 or (flat and flat[0] is entries[0] and not isinstance(output, Mapping)):
             return flat[0]
     raise OutputError(
         f"Expected the network to return class scores [batch classes], got {_describe(output)}; "
         "try `output=` with a key, a position or a function that picks them."
     )
+
+
+def _pick_as_told(output: Any, how: str | int | Callable[[Any], Tensor]) -> Tensor:
+    try:
+        if callable(how):
+            picked = how(output)
+        elif isinstance(how, str) and not isinstance(output, Mapping):
+            picked = getattr(output, how)
+        else:
+            picked = output[how]
+    except (KeyError, IndexError, AttributeError, TypeError) as error:
+        raise OutputError(
+            f"Expected `output={how!r}` to pick the class scores, got {_describe(output)}."
+        ) from error
+    if not isinstance(picked, Tensor):
+        raise OutputError(
+            f"Expected `output={how!r}` to pick a tensor, got {type(picked).__name__} from "
+            f"{_describe(output)}."
+        )
+    return picked
 
 
 def _describe(output: Any) -> str:
@@ -237,25 +275,35 @@ def _describe(output: Any) -> str:
 def _find_head(made_by: str, outputs: int) -> str:
     if outputs == 1:
         return "binary"
-    return "probabilities" if made_by in ("softmax", "sigmoid") else "softmax"
+    return "probabilities" if made_by in ("softmax", "sigmoid") else "softmax"  # log_softmax counts as logits
 
 
 def _class_names(classes: Sequence[str] | None, count: int, head: str) -> tuple[str, ...]:
     if classes is None:
-        return ("negative", "positive") if head == "binary" else tuple(f"class {index}" for index in range(count))
+        return (
+            ("negative", "positive")
+            if head == "binary"
+            else tuple(f"class {index}" for index in range(count))
+        )
     if len(classes) != count:
         raise ValueError(
             f"Expected {count} class names, one per output, got {len(classes)}; "
-            + ("a single-logit network has two classes, the negative first." if head == "binary" else "check the list.")
+            + (
+                "a single-logit network has two classes, the negative first."
+                if head == "binary"
+                else "check the list."
+            )
         )
     return tuple(map(str, classes))
 
 
 @contextlib.contextmanager
 def undisturbed(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode and frozen parameters inside; training flags, ``requires_grad`` and random state as before after.
+    """Evaluation mode and frozen parameters inside; after it training flags, ``requires_grad`` and random
+    state are as before.
 
-    Random state of the CPU, and of CUDA when the module lives there, is put back; buffers cannot change in evaluation mode.
+    Random state of the CPU, and of CUDA when the module lives there, is put back; buffers cannot change in
+    evaluation mode.
     """
     training = [(child, child.training) for child in module.modules()]
     frozen = [parameter for parameter in module.parameters() if parameter.requires_grad]
@@ -282,8 +330,9 @@ def load(source: Any, **options: Any) -> Network:
     """A `Network` from an embedded name, a zoo's name, a checkpoint or a live module.
 
     - ``"scenes-vgg"``, ``"scenes-resnet"`` (embedded; nothing is downloaded), also with ``-confounded``;
-    - ``"torchvision:resnet18"``, ``"timm:resnet10t"``, with ``weights=`` a local file, ``"DEFAULT"`` (the zoo's own, downloaded
-      because you said so) or None (random); ``classes="imagenet"``, a list, or a file with one name per line;
+    - ``"torchvision:resnet18"``, ``"timm:resnet10t"``, with ``weights=`` a local file, ``"DEFAULT"`` (the
+      zoo's own, downloaded because you said so) or None (random); ``classes="imagenet"``, a list, or a file
+      with one name per line;
     - a ``.safetensors`` file written by pellucid, which names its own architecture;
     - an ``nn.Module``, with ``preprocess=`` and ``classes=``.
 
@@ -292,4 +341,11 @@ def load(source: Any, **options: Any) -> Network:
     """
     from pellucid.loading import load_network
 
+    if isinstance(source, Network):
+        if options:
+            raise TypeError(
+                f"Expected a loaded network as it is, got {', '.join(options)} too; load its module anew: "
+                "`pl.load(net.module, ...)`."
+            )
+        return source
     return load_network(source, **options)

@@ -1,14 +1,14 @@
 """The things that flow through pellucid: layers and their geometry, traces, heatmaps, unit scores.
 
-All are frozen dataclasses over plain tensors. Spatial positions are in *pixel index coordinates* of the network's
-input: the center of the first pixel is 0, of the last is ``width - 1``.
+All are frozen dataclasses over plain tensors. Spatial positions are in *pixel index coordinates* of the
+network's input: the center of the first pixel is 0, of the last is ``width - 1``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -22,7 +22,7 @@ INPUT = "input"  # the name under which the network's input itself counts as a l
 
 @dataclass(frozen=True)
 class Geometry:
-    """Where the cells of a layer sit on the input: cell ``(i, j)`` is centered at ``start + (i, j) * stride``.
+    """Where cells sit on the input: cell ``(i, j)`` has its center at ``start + (i, j) * stride``.
 
     ``stride``, ``start`` and ``size`` (the receptive field) are (vertical, horizontal) pairs in input pixels.
     """
@@ -35,8 +35,26 @@ class Geometry:
         """Receptive-field center of a cell, (vertical, horizontal), in input pixels."""
         return self.start[0] + row * self.stride[0], self.start[1] + column * self.stride[1]
 
+    def effective(self, cells: tuple[int, int], extent: tuple[int, int]) -> Geometry:
+        """The same grid with its *effective* centers: balanced about the middle of an input of ``extent``
+        pixels.
+
+        Strided convolutions with symmetric padding give a grid that hangs towards the upper left (ResNet's
+        last stage starts at 0 and ends at 192 of 223). Training makes up for it: kernels lean to the other
+        side, and the gradient of a unit is centered where the balanced grid says, not where the padding
+        says (``studies/anchoring.py`` measures both that and the localization on photographs). A grid that
+        is balanced within a tenth of its stride, or off by more than a whole stride (a network that crops),
+        is kept as it is.
+        """
+        start = []
+        for axis in (0, 1):
+            balanced = (extent[axis] - 1) / 2 - (cells[axis] - 1) / 2 * self.stride[axis]
+            lean = abs(balanced - self.start[axis]) / self.stride[axis]
+            start.append(balanced if 0.1 < lean <= 1 else self.start[axis])
+        return Geometry(self.stride, (start[0], start[1]), self.size)
+
     def region(self, row: float, column: float, shape: tuple[int, int]) -> tuple[int, int, int, int]:
-        """Receptive field of a cell as a box (top, left, bottom, right), end excluded, clipped to ``shape``."""
+        """Receptive field of a cell: a box (top, left, bottom, right), end excluded, clipped to ``shape``."""
         box: list[int] = []
         for axis, position in enumerate(self.center(row, column)):
             half = (self.size[axis] - 1) / 2
@@ -78,8 +96,8 @@ class Unit:
 class Target:
     """What is explained, for every image of a batch: a class, or any function of the output.
 
-    ``indices`` holds class indices; ``signs`` is −1 where a single-logit head is explained for its negative class.
-    With a ``function`` (output → one number per image) ``indices`` is None.
+    ``indices`` holds class indices; ``signs`` is −1 where a single-logit head is explained for its negative
+    class. With a ``function`` (output → one number per image) ``indices`` is None.
     """
 
     indices: Int[Tensor, " batch"] | None
@@ -94,8 +112,8 @@ class Target:
             if not isinstance(value, Tensor) or value.shape != output.shape[:1]:
                 got = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
                 raise ValueError(
-                    f"Expected the target function to return one number per image, shape ({output.shape[0]},), "
-                    f"got {got}; try `lambda output: output[:, 3]`."
+                    "Expected the target function to return one number per image, shape "
+                    f"({output.shape[0]},), got {got}; try `lambda output: output[:, 3]`."
                 )
             return value
         assert self.indices is not None
@@ -111,8 +129,8 @@ class Target:
             signs=None if self.signs is None else self.signs.repeat(count),
         )
 
-    def __getitem__(self, image: int) -> Target:
-        keep = slice(image, image + 1)
+    def __getitem__(self, image: int | slice) -> Target:
+        keep = image if isinstance(image, slice) else slice(image, image + 1 or None)
         return replace(
             self,
             indices=None if self.indices is None else self.indices[keep],
@@ -123,10 +141,12 @@ class Target:
 
 @dataclass(frozen=True, eq=False)
 class Trace:
-    """What one forward and one backward pass leave: per layer the activation and the gradient of the target's score.
+    """What one forward and one backward pass leave: per layer the activation and the gradient of the target's
+    score.
 
-    ``images`` is the normalized input; ``activations`` and ``gradients`` map a layer's name to [batch channel h w],
-    detached, in the network's own precision. ``"input"`` is a layer like any other when it was asked for.
+    ``images`` is the normalized input; ``activations`` and ``gradients`` map a layer's name to
+    [batch channel h w], detached, in the network's own precision. ``"input"`` is a layer like any other
+    when it was asked for.
     """
 
     network: Network
@@ -146,9 +166,9 @@ class Trace:
 class Heatmap:
     """Evidence per cell of one layer, for a batch of images, on the layer's own grid.
 
-    ``values`` is [batch h w]. ``status`` says per image whether the map can be read: ``"ok"``, ``"constant"`` (the same value
-    everywhere: it points nowhere), ``"negative"`` (all evidence speaks against the target; a rectified map is then zero),
-    ``"zero"``, or ``"not finite"``.
+    ``values`` is [batch h w]. ``status`` says per image whether the map can be read: ``"ok"``, ``"constant"``
+    (the same value everywhere: it points nowhere), ``"negative"`` (all evidence speaks against the target; a
+    rectified map is then zero), ``"zero"``, or ``"not finite"``.
     """
 
     values: Float[Tensor, "batch h w"]
@@ -166,25 +186,37 @@ class Heatmap:
 
     def __getitem__(self, image: int) -> Heatmap:
         if not -len(self) <= image < len(self):
-            raise IndexError(f"Expected an image from 0 to {len(self) - 1}, got {image}; this heatmap holds {len(self)}.")
+            raise IndexError(f"Expected an image from 0 to {len(self) - 1}, got {image}.")
         keep = slice(image, image + 1 or None)
         return replace(self, values=self.values[keep], status=self.status[keep], target=self.target[keep])
 
-    def upsample(self, size: tuple[int, int] | None = None) -> Float[Tensor, "batch height width"]:
-        """Bilinear, anchored at receptive-field centers; ``size`` (height, width) defaults to the network's input size.
+    @property
+    def grid(self) -> Geometry:
+        """Where the cells sit on the input: the layer's geometry with its effective centers."""
+        return self.layer.geometry.effective((self.values.shape[1], self.values.shape[2]), self.input_size)
 
-        Beyond the outermost centers the border value is kept, so no value is invented.
+    def upsample(
+        self, size: tuple[int, int] | None = None, *, anchor: Literal["effective", "nominal"] = "effective"
+    ) -> Float[Tensor, "batch height width"]:
+        """Bilinear, anchored at receptive-field centers, to ``size`` (height, width): by default the input's.
+
+        ``anchor`` chooses the centers: those training makes effective (`Geometry.effective`), or the
+        nominal ones that kernel sizes and padding give. Beyond the outermost centers the border value is
+        kept, so no value is invented.
         """
         from pellucid.geometry import upsample
 
-        return upsample(self.values, self.layer.geometry, self.input_size, size or self.input_size)
+        if anchor not in ("effective", "nominal"):
+            raise ValueError(f'Expected `anchor` to be "effective" or "nominal", got {anchor!r}.')
+        geometry = self.grid if anchor == "effective" else self.layer.geometry
+        return upsample(self.values, geometry, self.input_size, size or self.input_size)
 
     def normalized(self) -> Heatmap:
         """The same map scaled to [0, 1] per image; a map without contrast becomes zero, never NaN."""
-        flat = torch.nan_to_num(self.values).flatten(1)
-        low, high = flat.min(1).values[:, None, None], flat.max(1).values[:, None, None]
-        span = torch.where(high > low, high - low, torch.ones_like(high))
-        return replace(self, values=(torch.nan_to_num(self.values) - low) / span)
+        values = torch.nan_to_num(self.values.double(), posinf=0.0, neginf=0.0)
+        low, high = values.amin((1, 2), keepdim=True), values.amax((1, 2), keepdim=True)
+        scaled = (values - low) / torch.where(high > low, high - low, 1)
+        return replace(self, values=scaled.to(self.values))
 
     def plot(self, image: int = 0, ax: Any = None, picture: Any = None) -> Any:
         """Draw one map over ``picture`` (a PIL image or array) with matplotlib; returns the axes."""
@@ -202,7 +234,8 @@ class Heatmap:
 
 @dataclass(frozen=True, eq=False)
 class UnitScores:
-    """How much every unit of a layer mattered, per image: ``values`` is [batch unit], larger = more important."""
+    """How much every unit of a layer mattered, per image: ``values`` is [batch unit], larger = mattered
+    more."""
 
     values: Float[Tensor, "batch unit"]
     layer: Layer
@@ -215,7 +248,7 @@ class UnitScores:
         return tuple(Unit(self.layer.name, int(k)) for k in order[:count])
 
     def share(self, fraction: float, image: int = 0) -> tuple[Unit, ...]:
-        """The smallest set of units whose positive scores reach ``fraction`` of the layer's positive total."""
+        """The fewest units whose positive scores reach ``fraction`` of the layer's positive total."""
         if not 0 < fraction <= 1:
             raise ValueError(f"Expected `fraction` in (0, 1], got {fraction}; try 0.5.")
         positive = self.values[image].double().clamp(min=0)

@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import Any
 
 from pellucid._version import __version__
-from pellucid.run.files import write_json
+from pellucid.storage import write_json
 
 SCHEMA = 1
 _FACTS = "run.json"

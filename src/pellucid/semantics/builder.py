@@ -7,7 +7,6 @@ Gradients …) are computed when asked for by name.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -132,7 +131,6 @@ def _explain_one(
     layers: Sequence[str] | None, criterion: Criterion, neuron_layer: str | None, units: int,
     known: Tensor | None, label: str | None, seed: int,
 ) -> Explanation:  # fmt: skip
-    started = time.perf_counter()
     stages = tuple(layers) if layers is not None else net.default_layers
     place = neuron_layer or [name for name in stages if name != INPUT][-1]
     trace = capture(net, images, (INPUT, *stages, place), target)
@@ -170,7 +168,7 @@ def _explain_one(
         removal=effect,
         mask=mask,
         mask_name=label if mask is not None else None,
-        cost=Cost(1 + extra + (2 if tail_runs else 0), 1 + extra, tail_runs, time.perf_counter() - started),
+        cost=Cost(1 + extra + (2 if tail_runs else 0), 1 + extra, tail_runs),
     )  # fmt: skip
 
 

@@ -82,10 +82,9 @@ def target_value(net: Network, target: Target, output: Tensor) -> Tensor:
     """Probability of the target class for every row of an output, or the score itself where the target is a function."""
     if target.function is not None:
         return target.score(output).detach()
-    classes = torch.tensor([net.class_index(name) for name in target.names], device=output.device)
-    if target.signs is None and target.indices is not None:
-        classes = target.indices.to(output.device)  # names need not be unique
-    return net.probabilities(output).gather(1, classes[:, None])[:, 0]
+    assert target.indices is not None
+    classes = target.indices if target.signs is None else (target.signs > 0).long()
+    return net.probabilities(output).gather(1, classes.to(output.device)[:, None])[:, 0]
 
 
 def removal(

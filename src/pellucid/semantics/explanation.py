@@ -17,6 +17,7 @@ from torch import Tensor
 from pellucid._version import __version__
 from pellucid.bibliography import PAPERS
 from pellucid.registry import get
+from pellucid.storage import write_arrays, write_json
 from pellucid.types import Heatmap, UnitScores
 
 SCHEMA = 1
@@ -79,12 +80,11 @@ class Removal:
 
 @dataclass(frozen=True)
 class Cost:
-    """What the explanation took: passes of the network, runs of its tail (rows), seconds."""
+    """What the explanation took: passes of the network, and runs of its tail (rows)."""
 
     forward: int
     backward: int
     tail_runs: int
-    seconds: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,27 +151,18 @@ class Explanation:
             from pellucid.report import write_report
 
             return write_report([self.to_json(pictures=True)], file)
-        partial = file.with_name(file.name + ".partial")
         if file.suffix == ".json":
-            partial.write_text(
-                json.dumps(self.to_json(), ensure_ascii=False, indent=1, allow_nan=False), encoding="utf-8"
-            )
-        else:
-            self._save_arrays(partial)
-        return partial.replace(file)
+            return write_json(file, self.to_json())
+        return write_arrays(file, self.arrays())
 
-    def _save_arrays(self, file: Path) -> None:
-        from safetensors.torch import save_file
-
-        arrays = {
-            f"maps/{layer}/{method}": heatmap.values[0].cpu().contiguous()
-            for layer, maps in self.maps.items()
-            for method, heatmap in maps.items()
+    def arrays(self) -> dict[str, Tensor]:
+        """Maps on the layers' own grids, ``maps/LAYER/METHOD`` [h w], and all units' scores, ``scores/LAYER/CRITERION``."""
+        maps = {
+            f"maps/{layer}/{method}": heatmap.values[0]
+            for layer, found in self.maps.items()
+            for method, heatmap in found.items()
         }
-        arrays[f"scores/{self.scores.layer.name}/{self.scores.criterion}"] = (
-            self.scores.values[0].cpu().contiguous()
-        )
-        save_file(arrays, str(file), {"schema": str(SCHEMA), "pellucid": __version__})
+        return {**maps, f"scores/{self.scores.layer.name}/{self.scores.criterion}": self.scores.values[0]}
 
     def _method(self, name: str) -> dict[str, Any]:
         cls = get("attribution", name)

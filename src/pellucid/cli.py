@@ -1,0 +1,81 @@
+"""The command line: ``pellucid COMMAND …``. Each command is a dataclass, read by tyro; torch is imported only
+by those that run.
+
+Exit codes: 0 done, 1 some images could not be done, 2 bad input (one line says what was expected, what came
+and what to try), 130 stopped with Ctrl-C (finished results stay).
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from pellucid._version import __version__
+from pellucid.commands.console import complain, say
+from pellucid.registry import suggest
+
+COMMANDS = {
+    "explain": "why a network decided as it did: a sentence, maps, neurons, one page to show",
+    "attribute": "maps of where the network looked, by any method, at any layer",
+    "neurons": "which units of a layer mattered, by any criterion",
+    "train": "train classifier: the embedded networks, from scratch",
+    "models": "embedded networks, zoo networks, and the layers of any of them",
+    "methods": "every attribution method and neuron criterion, with its source",
+    "data": "the embedded concept world: contact sheets, exports, single scenes",
+}
+_EXAMPLES = """\
+examples:
+  pellucid explain                       the embedded network on an embedded picture
+  pellucid explain photo.jpg --net torchvision:resnet50 --weights DEFAULT --out result
+  pellucid models --layers torchvision:resnet18"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    try:
+        return _dispatch(list(sys.argv[1:] if arguments is None else arguments))
+    except KeyboardInterrupt as stop:
+        complain(f"stopped. {stop}".rstrip())
+        return 130
+    except BrokenPipeError:  # the reader of a pipe has seen enough; nothing may be flushed into it at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (ValueError, LookupError, TypeError, ArithmeticError, OSError, ImportError) as error:
+        if not _is_for_the_user(error):
+            raise
+        complain(str(error))
+        return 2
+
+
+def _dispatch(given: list[str]) -> int:
+    if given[:1] == ["help"]:  # `pellucid help explain`
+        given = [*given[1:2], "--help"]
+    if not given or given[0] in ("-h", "--help"):
+        say(_overview())
+        return 0
+    if given[0] in ("-V", "--version", "version"):
+        say(f"pellucid {__version__}")
+        return 0
+    if given[0] not in COMMANDS:
+        what = "option" if given[0].startswith("-") else "command"
+        raise ValueError(f"Expected a command, got the {what} `{given[0]}`; {suggest(given[0], COMMANDS)}")
+    return int(importlib.import_module(f"pellucid.commands.{given[0]}").run(given[1:]) or 0)
+
+
+def _is_for_the_user(error: Exception) -> bool:
+    """A message written for the user, or an ordinary file error; everything else keeps its traceback."""
+    return str(error).startswith("Expected ") or (isinstance(error, OSError) and error.errno is not None)
+
+
+def _overview() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {summary}" for name, summary in COMMANDS.items()]
+    usage = "usage: pellucid COMMAND [options]        pellucid COMMAND --help"
+    title = f"pellucid {__version__}: what a convolutional image classifier did and why, with evidence"
+    return "\n".join([title, "", usage, "", *lines, "", _EXAMPLES])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,164 @@
+"""``pellucid explain IMAGE…``: one page per image, an index for several, numbers and arrays beside."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pellucid.commands.console import in_flags, say
+from pellucid.commands.options import ImageOptions, Layers, Name, Number, at_least, flag, parse
+
+if TYPE_CHECKING:
+    from pellucid.commands.sources import Gathered, Source
+    from pellucid.network import Network
+    from pellucid.run import RunDirectory
+    from pellucid.semantics import Explanation
+
+
+@dataclass(frozen=True)
+class Explain(ImageOptions):
+    """Explain what a network did with images: where it looked, which neurons carried it, in a sentence.
+
+    Writes a self-contained page per image, the numbers as JSON and the maps as safetensors. Without an
+    image, a picture of the embedded concept world is explained; scenes:test/17 names another one.
+    """
+
+    method: Name = "layercam"
+    """map the sentence speaks of"""
+    methods: Annotated[tuple[str, ...], flag("NAME ...")] = ()
+    """maps on the page, or all; by default those that one forward and one backward pass allow"""
+    layers: Layers = ()
+    """where to look; by default at the end of every resolution stage"""
+    criterion: Name = "cgnis"
+    """how important neurons are found"""
+    units: Number = 5
+    """how many neurons"""
+    mask: Annotated[str | None, flag("FILE")] = None
+    """picture of the object's mask (white on black), for one image"""
+    seed: Number = 0
+    """of the random neurons removed for comparison"""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Parse, explain image by image, and say where the page is."""
+    options = parse(Explain, "explain", arguments)
+    from pellucid.commands.work import one_by_one, prepare, results, verdict
+    from pellucid.registry import get, names
+
+    at_least(options.units, 1, "units")
+    get("neurons", options.criterion)
+    methods = names("attribution") if options.methods == ("all",) else options.methods or None
+    for name in (options.method, *(methods or ())):
+        get("attribution", name)
+    net, gathered = prepare(options)
+    for layer in options.layers:
+        net.layer(layer)
+    if options.mask is not None and len(gathered.sources) != 1:
+        raise ValueError(
+            f"Expected one image with a mask, got {len(gathered.sources)}; try one call for each."
+        )
+    mask = _mask(options.mask, options.max_pixels)
+    with results("explain", options, net, gathered) as directory:
+        pages = _Pages(net, options, methods, mask, directory, gathered)
+        try:
+            one_by_one(gathered, directory, "explaining", pages.make)
+        finally:
+            pages.write_index()
+    code = verdict(directory)
+    if directory.facts["results"]:
+        say(pages.summary())
+    return code
+
+
+class _Pages:
+    """Writes the results of one image after the other."""
+
+    def __init__(
+        self,
+        net: Network,
+        options: Explain,
+        methods: Sequence[str] | None,
+        mask: Any,
+        directory: RunDirectory,
+        gathered: Gathered,
+    ) -> None:
+        self.net, self.options, self.methods, self.mask = net, options, methods, mask
+        self.directory = directory
+        self.index = f"{directory.claim('index', ('.html',))}.html" if gathered.several else None
+        self.entries: list[tuple[str, dict[str, Any]]] = []
+
+    def make(self, source: Source) -> None:
+        """Explain one picture and write what was found."""
+        from pellucid.semantics import explain
+
+        options = self.options
+        explanation: Explanation = explain(
+            self.net,
+            source.read(options.max_pixels),
+            target=options.target,
+            method=options.method,
+            methods=self.methods,
+            layers=options.layers or None,
+            criterion=options.criterion,
+            units=options.units,
+            mask=self.mask,
+            seed=options.seed,
+        )
+        self._save(source, explanation)
+
+    def _save(self, source: Source, explanation: Explanation) -> None:
+        from pellucid.report import render_page
+        from pellucid.run import write_arrays, write_json, write_text
+
+        named = {**explanation.image, "name": source.name}
+        document = explanation.to_json(pictures=True)
+        document["image"]["name"] = source.name
+        page = render_page(document, index=self.index)
+        stem = self.directory.claim(source.name, (".html", ".json", ".safetensors"))
+        folder = self.directory.folder
+        write_arrays(folder / f"{stem}.safetensors", explanation.arrays())
+        write_json(folder / f"{stem}.json", {**explanation.to_json(), "image": named})
+        write_text(folder / f"{stem}.html", page)
+        self.entries.append((f"{stem}.html", {**document, "stages": [], "neurons": [], "mask": None}))
+        self.directory.add(
+            {
+                "image": source.name,
+                "sha256": source.sha256(),
+                "page": f"{stem}.html",
+                "text": str(explanation),
+            },
+            stem,
+        )
+
+    def write_index(self) -> None:
+        """The page that leads to all others, and lists what could not be done."""
+        if self.index is None or not self.entries:
+            return
+        from pellucid.report import render_index
+        from pellucid.run import write_text
+
+        facts = self.directory.facts
+        left = [(one["name"], in_flags(one["reason"])) for one in (*facts["failed"], *facts["skipped"])]
+        finished = {one["page"] for one in facts["results"]}  # an interruption may fall between the two lists
+        entries = [entry for entry in self.entries if entry[0] in finished]
+        write_text(self.directory.folder / self.index, render_index(entries, left))
+        self.directory.keep(self.index.removesuffix(".html"))
+
+    def summary(self) -> str:
+        """What is printed at the end: the sentence or the count, and where the page is."""
+        results = self.directory.facts["results"]
+        first = results[0]["text"] if self.index is None else f"{len(results)} images explained"
+        return f"{first}\nreport: {self.directory.folder / (self.index or results[0]['page'])}"
+
+
+def _mask(path: str | None, max_pixels: int) -> Any:
+    """Object's mask as a bool array [height width]."""
+    if path is None:
+        return None
+    import numpy as np
+
+    from pellucid.data.images import read_image
+
+    return np.asarray(read_image(Path(path), max_pixels=max_pixels).image.convert("L")) >= 128

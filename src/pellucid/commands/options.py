@@ -1,0 +1,156 @@
+"""Options that several commands share: which network, which images, where results go; how flags are read."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_type_hints
+
+import tyro
+
+if TYPE_CHECKING:
+    from pellucid.network import Network
+
+Command = TypeVar("Command")
+_Head = Literal["auto", "softmax", "sigmoid", "binary", "probabilities"]
+
+
+def flag(metavar: str | None = None) -> Any:
+    """How a flag shows in the help: its value's name, and its default where that says something."""
+    return tyro.conf.arg(
+        metavar=metavar,
+        help_behavior_hint=lambda default: (
+            "" if default in ("None", "", "False") else f"(default: {default})"
+        ),
+    )
+
+
+Switch = Annotated[bool, flag()]
+Name = Annotated[str, flag("NAME")]
+Folder = Annotated[Path, flag("FOLDER")]
+File = Annotated[Path, flag("FILE")]
+Number = Annotated[int, flag("NUMBER")]
+MaybeClass = Annotated[str | None, flag("CLASS")]
+Layers = Annotated[tuple[str, ...], flag("LAYER ...")]
+Images = Annotated[tuple[str, ...], tyro.conf.Positional, flag("[IMAGE ...]")]
+
+
+@dataclass(frozen=True)
+class NetOptions:
+    """Which network."""
+
+    net: Name = "scenes-vgg"
+    """embedded name, torchvision:NAME, timm:NAME, or a weights file that names its architecture"""
+    weights: Annotated[str | None, flag("FILE")] = None
+    """weights file for a zoo network, or DEFAULT to download the zoo's own"""
+    classes: Annotated[str | None, flag("FILE")] = None
+    """class names: imagenet, or a file with one name per line (or JSON)"""
+    head: Annotated[_Head, flag()] = "auto"
+    """what the outputs mean"""
+    output: Annotated[str | None, flag("KEY")] = None
+    """key of the class scores where the network returns a dict"""
+    device: Annotated[str | None, flag("NAME")] = None
+    """where to compute, for example cuda; by default on the processor"""
+
+    def load(self) -> Network:
+        """The network these options name. Raises as `pellucid.load` does, ValueError for another device."""
+        import pellucid as pl
+
+        if self.device is not None:
+            _check_device(self.device)
+        net: Network = pl.load(
+            self.net,
+            weights=self.weights,
+            classes=self.classes,
+            head=self.head,
+            output=self.output,
+            device=self.device,
+        )
+        return net
+
+
+def _check_device(name: str) -> None:
+    import torch
+
+    try:
+        torch.empty(1, device=name).cpu()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(
+            f"Expected a device that torch can use here, got `{name}` ({reason}); try `--device cpu`."
+        ) from error
+
+
+@dataclass(frozen=True)
+class ImageOptions(NetOptions):
+    """Which network, on which images."""
+
+    images: Images = ()
+    """files, folders, patterns, or scenes:SPLIT/INDEX; by default a picture of the embedded concept world"""
+    target: MaybeClass = None
+    """class in question, by name or index; by default the predicted one"""
+    recursive: Switch = False
+    """look into subfolders too"""
+    max_pixels: Number = 100_000_000
+    """larger images are refused before they are decoded"""
+    out: Folder = Path("pellucid-out")
+    """where the results go"""
+
+
+def parse(command: type[Command], name: str, arguments: Sequence[str]) -> Command:
+    """Read a command's flags; tyro prints help and errors itself, and exits."""
+    config = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff)
+    return tyro.cli(command, prog=f"pellucid {name}", args=list(arguments), config=config)
+
+
+def at_least(value: int, least: int, name: str) -> None:
+    """Raises ValueError for a number that is too small."""
+    if value < least:
+        raise ValueError(f"Expected `--{name}` to be at least {least}, got {value}.")
+
+
+def plain(options: Any) -> dict[str, Any]:
+    """Options as JSON can hold them."""
+    values = dataclasses.asdict(options)
+    return {key: str(value) if isinstance(value, Path) else value for key, value in values.items()}
+
+
+def with_parameters(command: type[Any], kind: str, option: str, arguments: Sequence[str]) -> type[Any]:
+    """The command's dataclass with the chosen method's parameters as further flags (field ``parameters``).
+
+    The method is the one that ``--option`` names in the arguments. Raises UnknownNameError for another.
+    """
+    from pellucid.registry import get
+
+    name = str(next(field.default for field in dataclasses.fields(command) if field.name == option))
+    for place, word in enumerate(arguments):
+        if word == f"--{option}" and place + 1 < len(arguments):
+            name = arguments[place + 1]
+        elif word.startswith(f"--{option}="):
+            name = word.partition("=")[2]
+    method = get(kind, name)
+    about = " ".join((method.__doc__ or "").split("\n\nAttributes:")[0].split())
+    made = dataclasses.make_dataclass(
+        command.__name__, [group("parameters", name, method, about)], bases=(command,), frozen=True
+    )
+    made.__doc__ = command.__doc__
+    return made
+
+
+def group(field: str, title: str, settings: type[Any], about: str) -> tuple[str, Any, Any]:
+    """A dataclass as a group of flags, for `dataclasses.make_dataclass`.
+
+    Only its fields are taken: what its own checks say is for us to print, not for tyro.
+    """
+    types = get_type_hints(settings, include_extras=True)
+    fields: list[Any] = []
+    for one in dataclasses.fields(settings):
+        if one.init:
+            default: Any = dataclasses.field(default=one.default, default_factory=one.default_factory)
+            fields.append((one.name, types[one.name], default))
+    made = dataclasses.make_dataclass(settings.__name__, fields, frozen=True)
+    made.__doc__ = (settings.__doc__ or "").replace("``", "`")
+    shown = tyro.conf.arg(name=title, help=about.replace("``", "`"))
+    return field, Annotated[made, shown], dataclasses.field(default_factory=made)

@@ -1,0 +1,61 @@
+"""``pellucid train classifier``: an embedded network from scratch, with its model card."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from pellucid.commands.console import say
+from pellucid.commands.options import Folder, group, parse
+from pellucid.registry import suggest
+
+KINDS = ("classifier",)
+_USAGE = """\
+usage: pellucid train classifier [options]        pellucid train classifier --help
+
+  classifier  an embedded network from scratch, on rendered scenes of the concept world"""
+_CLASSIFIER = """\
+Train a classifier of the concept world; writes NAME.safetensors and its model card NAME.md.
+
+Interrupted, it goes on from the last whole epoch when called again with the same settings."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Dispatch on what is trained."""
+    if not arguments or arguments[0] in ("-h", "--help"):
+        say(_USAGE)
+        return 0
+    if arguments[0] not in KINDS:
+        raise ValueError(f"Expected what to train, got `{arguments[0]}`; {suggest(arguments[0], KINDS)}")
+    return _classifier(arguments[1:])
+
+
+def _classifier(arguments: Sequence[str]) -> int:
+    from pellucid.training import ClassifierTraining, train_classifier
+
+    folder = Annotated[Folder, tyro.conf.arg(help="where weights and card go")]
+    settings = group("settings", "training", ClassifierTraining, "How it is trained.")
+    command = dataclasses.make_dataclass(
+        "TrainClassifier", [("out", folder, Path("pellucid-out/train")), settings]
+    )
+    command.__doc__ = _CLASSIFIER
+    options: Any = parse(command, "train classifier", arguments)
+    chosen = ClassifierTraining(**vars(options.settings))
+    out, name = options.out, chosen.network
+    try:
+        facts = train_classifier(chosen, out)
+    except KeyboardInterrupt:
+        kept = (out / f"{name}.checkpoint.pt").is_file()
+        raise KeyboardInterrupt(
+            f"The last whole epoch is kept in {out}; the same command goes on there."
+            if kept
+            else "No epoch was finished."
+        ) from None
+    for world, accuracy in facts["accuracy"].items():
+        say(f"accuracy on {facts['test_images']} test scenes, {world}: {100 * accuracy:.2f} %")
+    say(f"weights: {out / f'{name}.safetensors'}")
+    return 0
