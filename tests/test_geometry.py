@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from pellucid.geometry import Field, FieldTracer, field_of, interpolation, made_by, seed, upsample
-from pellucid.types import Geometry
+from pellucid.types import Geometry, Heatmap, Layer
 
 SIDE = 33
 
@@ -307,3 +307,48 @@ def test_region_is_the_clipped_field():
     assert geometry.region(2, 1, (32, 32)) == (5, 4, 12, 20)
     assert geometry.region(0, 0, (32, 32)) == (0, 0, 4, 12)
     assert geometry.region(99, 99, (32, 32)) == (32, 32, 32, 32)
+
+
+class TestEffectiveCenters:
+    """The grid balanced about the middle of the picture, where padding leaves it hanging."""
+
+    @pytest.mark.parametrize(
+        ("stride", "start", "cells", "extent", "expected"),
+        [
+            (32.0, 0.0, 7, 224, 15.5),  # ResNet, last stage: hangs by half a stride
+            (16.0, 7.5, 14, 224, 7.5),  # VGG: balanced already
+            (16.0, 17.0, 13, 224, 17.0),  # SqueezeNet: balanced within a tenth of its stride
+            (4.0, 40.0, 8, 224, 40.0),  # a network that crops: left alone
+            (1.0, 0.0, 32, 32, 0.0),
+        ],
+    )
+    def test_known_networks(self, stride, start, cells, extent, expected):
+        geometry = Geometry((stride, stride), (start, start), (9.0, 9.0))
+        found = geometry.effective((cells, cells), (extent, extent))
+        assert found == Geometry((stride, stride), (expected, expected), (9.0, 9.0))
+
+    @given(
+        stride=st.sampled_from([2.0, 4.0, 8.0, 16.0]),
+        lean=st.floats(-1, 1),
+        cells=st.tuples(st.integers(1, 9), st.integers(1, 9)),
+        extent=st.tuples(st.integers(10, 99), st.integers(10, 99)),
+    )
+    def test_balance_is_within_a_tenth_of_a_stride_and_stays(self, stride, lean, cells, extent):
+        balanced = [(extent[a] - 1) / 2 - (cells[a] - 1) / 2 * stride for a in (0, 1)]
+        start = (balanced[0] + lean * stride, balanced[1] - lean * stride)
+        found = Geometry((stride, stride), start).effective(cells, extent)
+        for axis in (0, 1):
+            assert abs(found.start[axis] - balanced[axis]) <= 0.1 * stride * (1 + 1e-9)
+        again = found.effective(cells, extent)
+        assert again.start == pytest.approx(found.start)
+
+    def test_a_heatmap_offers_both_anchors_and_mirrors_on_a_hanging_grid(self):
+        layer = Layer("layer4", "Sequential", (1, 3, 3), Geometry((8.0, 8.0), (0.0, 0.0), (9.0, 9.0)))
+        values = torch.rand(2, 3, 3, dtype=torch.float64)
+        heatmap = Heatmap(values, layer, "layercam", (24, 24), ("ok", "ok"))
+        mirrored = Heatmap(values.flip(2), layer, "layercam", (24, 24), ("ok", "ok"))
+        assert torch.allclose(heatmap.upsample().flip(2), mirrored.upsample())
+        assert not torch.allclose(heatmap.upsample(anchor="nominal").flip(2), mirrored.upsample(anchor="nominal"))
+        assert heatmap.upsample(anchor="nominal")[0, 8, 16] == values[0, 1, 2]
+        with pytest.raises(ValueError, match=r'Expected `anchor` to be "effective" or "nominal", got \'center\''):
+            heatmap.upsample(anchor="center")

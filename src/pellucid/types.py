@@ -36,15 +36,14 @@ class Geometry:
         return self.start[0] + row * self.stride[0], self.start[1] + column * self.stride[1]
 
     def effective(self, cells: tuple[int, int], extent: tuple[int, int]) -> Geometry:
-        """The same grid with its *effective* centers: balanced about the middle of an input of ``extent``
-        pixels.
+        """The same grid with its *effective* centers: balanced about the middle of an input of ``extent`` pixels.
 
-        Strided convolutions with symmetric padding give a grid that hangs towards the upper left (ResNet's
-        last stage starts at 0 and ends at 192 of 223). Training makes up for it: kernels lean to the other
-        side, and the gradient of a unit is centered where the balanced grid says, not where the padding
-        says (``studies/anchoring.py`` measures both that and the localization on photographs). A grid that
-        is balanced within a tenth of its stride, or off by more than a whole stride (a network that crops),
-        is kept as it is.
+        Strided convolutions with symmetric padding leave a grid hanging towards the upper left (ResNet's last stage starts
+        at 0 and ends at 192 of 223), although the network has learned to treat both sides alike: its kernels lean the other
+        way. ``studies/anchoring.py`` measures it: on photographs and scenes, LayerCAM agrees better with the object on the
+        balanced grid in nearly every stage where the two differ, and the gradient of a unit is centered between the
+        two or at the balanced center. A grid that is balanced within a tenth of its stride, or off by more than a whole
+        stride (a network that crops), is kept as it is.
         """
         start = []
         for axis in (0, 1):

@@ -150,7 +150,7 @@ def _explain_one(
         for layer, found in maps.items()
         if mask is not None and (layer, main.method) in inside
     ]
-    said = _sentence(top, about, main, mask, label, shares, chosen, effect, scores)
+    said = _sentence(top, about, main, mask, label, shares, chosen, effect, scores, stages)
     return Explanation(
         network=_facts(net),
         image={"name": shown.name, "notes": [*shown.notes, *net.notes], "original_size": list(shown.original_size),
@@ -273,7 +273,7 @@ def _neurons(
         return (), None, 0
     layer = scores.layer.name
     effect: Removal | None = None
-    alone: tuple[float | None, ...] = (None,) * len(top)
+    alone: tuple[tuple[float | None, float | None], ...] = ((None, None),) * len(top)
     runs = 0
     if len(values) > 1:
         effect, alone, runs = removal(net, trace, layer, [unit.index for unit in top], seed)
@@ -288,7 +288,8 @@ def _neurons(
             rank=rank,
             region=region.mask.cpu(),
             box=region.box,
-            removed=without,
+            removed=without[0],
+            removed_score=without[1],
         )
         for rank, (unit, region, without) in enumerate(zip(top, regions, alone, strict=True), 1)
     )
@@ -297,15 +298,15 @@ def _neurons(
 
 def _sentence(
     top: tuple[dict[str, Any], ...], about: dict[str, Any], main: Heatmap, mask: Tensor | None, label: str | None,
-    shares: list[tuple[float, float]], neurons: tuple[Neuron, ...], effect: Removal | None, scores: UnitScores,
+    shares: list[tuple[float, float]], neurons: tuple[Neuron, ...], effect: Removal | None, scores: UnitScores, stages: Sequence[str],
 ) -> tuple[Any, ...]:  # fmt: skip
     evidence = positive_evidence(main)
     said = [say.prediction(top, about), say.doubt_of_prediction(top, about)]
-    said.append(say.region(main, None if evidence is None else concentration(evidence)))
+    said.append(say.region(main, None if evidence is None else concentration(evidence), stages))
     if mask is not None and shares and label is not None:
         said += say.on_object(label, about["name"], shares, float(mask.double().mean()), main.method)
     title = scores.criterion.upper() if scores.criterion == "cgnis" else scores.criterion
-    said += say.carried(neurons, effect, scores.values.shape[1], title, about)
+    said += say.carried(neurons, effect, scores.values.shape[1], title, about, main.layer.name)
     return tuple(clause for clause in said if clause is not None)
 
 

@@ -44,9 +44,10 @@ def doubt_of_prediction(top: Sequence[Mapping[str, Any]], target: Mapping[str, A
     )
 
 
-def region(heatmap: Heatmap, found: Concentration | None) -> Clause:
+def region(heatmap: Heatmap, found: Concentration | None, stages: Sequence[str]) -> Clause:
     """Where half of the evidence lies, or why the map cannot be read."""
     layer, method = heatmap.layer.name, heatmap.method
+    at = f"in the deepest stage ({layer})" if len(stages) > 1 and layer == stages[-1] else f"at {layer}"
     if found is None:
         reason = {
             "negative": "all evidence speaks against the target",
@@ -56,14 +57,14 @@ def region(heatmap: Heatmap, found: Concentration | None) -> Clause:
         }.get(heatmap.status[0], "there is no positive evidence")
         return Clause(
             "failure",
-            f"No region can be named: at {layer} {reason}.",
+            f"No region can be named: {at} {reason}.",
             {"status": heatmap.status[0]},
             layer,
             method,
         )
     height, width = heatmap.input_size
     where = w.place(*found.center, height, width)
-    text = f"Half of the evidence at {layer} lies on {w.percent(found.area)} of the picture, {_at(where)}."
+    text = f"Half of the evidence {at} lies on {w.percent(found.area)} of the picture, {_at(where)}."
     return Clause(
         "region",
         text,
@@ -117,9 +118,17 @@ def on_object(
 
 
 def carried(
-    neurons: Sequence[Neuron], effect: Removal | None, total: int, criterion: str, target: Mapping[str, Any]
+    neurons: Sequence[Neuron],
+    effect: Removal | None,
+    total: int,
+    criterion: str,
+    target: Mapping[str, Any],
+    spoken: str,
 ) -> list[Clause]:
-    """Which units carry the target, by score and by what removing them does; random units of equal number beside."""
+    """Which units carry the target, by score and by what removing them does; random units of equal number beside.
+
+    ``spoken`` is the layer the sentence was about so far.
+    """
     if not neurons:
         text = f"No single neuron of this layer has a positive {criterion} score."
         return [Clause("failure", text, {"units with a positive score": 0.0})]
@@ -129,7 +138,7 @@ def carried(
     label = w.listed([f"**{neuron.unit}**" for neuron in neurons])
     one = len(neurons) == 1
     text = (
-        f"At {layer} {'neuron' if one else 'neurons'} {label} {'carries' if one else 'carry'} {w.percent(share)} of the "
+        f"{'There' if layer == spoken else f'At {layer}'} {'neuron' if one else 'neurons'} {label} {'carries' if one else 'carry'} {w.percent(share)} of the "
         f"{criterion} score of {total} neurons"
     )
     numbers: dict[str, float | str] = {

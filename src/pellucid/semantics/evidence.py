@@ -89,10 +89,10 @@ def target_value(net: Network, target: Target, output: Tensor) -> Tensor:
 
 def removal(
     net: Network, trace: Trace, layer: str, units: Sequence[int], seed: int
-) -> tuple[Removal, tuple[float, ...], int]:
+) -> tuple[Removal, tuple[tuple[float, float], ...], int]:
     """Set units of a layer to zero: each alone, all together, and as many random others, ``RANDOM_DRAWS`` times.
 
-    Returns the joint effect, the probability after removing each unit alone, and the number of tail runs it took.
+    Returns the joint effect, (probability, score) after removing each unit alone, and the number of tail runs it took.
     Random units are drawn among those not in the set (among all where too few are left).
     """
     tail = Tail(net, trace.images, layer)
@@ -129,4 +129,4 @@ def removal(
         score_random=fmean(scores[count + 1 :]),
         draws=len(draws),
     )
-    return effect, tuple(values[:count]), len(sets)
+    return effect, tuple(zip(values[:count], scores[:count], strict=True)), len(sets)

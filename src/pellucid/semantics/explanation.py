@@ -45,7 +45,8 @@ class Clause:
 class Neuron:
     """An important unit in one image: its score, the share of its layer's positive total, and where it was active.
 
-    ``region`` is a bool mask [height width] at input size; ``removed`` the target's probability with the unit set to zero.
+    ``region`` is a bool mask [height width] at input size; ``removed`` and ``removed_score`` are the target's probability and
+    score with the unit set to zero.
     """
 
     layer: str
@@ -57,6 +58,7 @@ class Neuron:
     region: Tensor
     box: Box | None
     removed: float | None
+    removed_score: float | None
 
 
 @dataclass(frozen=True)
@@ -194,6 +196,8 @@ class Explanation:
             "status": heatmap.status[0],
             "min": float(values.min()),
             "max": float(values.max()),
+            "full": float(values.abs().quantile(0.99))
+            or None,  # from here on the page's colors are at their strongest
             "inside": self.inside.get((layer, name)),
             "box": _listed(self.boxes.get((layer, name))),
             **({"png": _png(scaled)} if pictures else {}),
@@ -209,7 +213,7 @@ class Explanation:
             "share": neuron.share,
             "rank": neuron.rank,
             "region": {"box": _listed(neuron.box), **picture},
-            "removed": {"alone": neuron.removed},
+            "removed": {"alone": neuron.removed, "score": neuron.removed_score},
         }
 
     @staticmethod

@@ -43,11 +43,11 @@ const Maps = (() => {
   /** Colors of a map at quarter grey levels: transparent without evidence, bright and dense where it is strongest. */
   function palette(map, opacity) {
     const table = new ImageData(STEPS, 1);
-    const peak = Math.max(Math.abs(map.min), Math.abs(map.max)) || 1;
+    const peak = map.full || Math.max(Math.abs(map.min), Math.abs(map.max)) || 1; // a lone peak must not hide the rest
     for (let at = 0; at < STEPS; at++) {
       const part = at / (STEPS - 1);
       const value = map.min + part * (map.max - map.min);
-      const strength = Math.abs(value) / peak;
+      const strength = Math.min(1, Math.abs(value) / peak);
       const alpha = Math.round(255 * opacity * Math.min(1, 1.4 * strength));
       table.data.set([...(value < 0 ? AGAINST : FOR)[Math.round(255 * strength)], alpha], 4 * at);
     }

@@ -172,7 +172,10 @@
       strip.replaceChildren(...report.stages.map((stage, at) => tile(stage, at, mapAt(at, method), opacity, smooth)));
       strip.children[focused]?.focus({ preventScroll: true });
     }
-    [...strip.children].forEach((button, at) => button.setAttribute("aria-pressed", at === chosen));
+    [...strip.children].forEach((button, at) => {
+      button.setAttribute("aria-pressed", at === chosen);
+      button.hidden = mapAt(at, method).status === "missing" && at !== chosen;
+    });
   }
 
   function tile(stage, at, map, opacity, smooth) {

@@ -1,0 +1,45 @@
+"""The pictures of the README, made by the product itself: ``python docs/make_images.py`` (needs Chromium and playwright)."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import tempfile
+from pathlib import Path
+
+from PIL import Image
+from playwright.sync_api import sync_playwright
+
+from pellucid.cli import main as pellucid
+from pellucid.data.scenes import contact_sheet
+
+IMAGES = Path(__file__).parent / "images"
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+
+
+def small(picture: Image.Image, path: Path, colors: int = 192) -> None:
+    """Write a picture with a palette: a third of the bytes."""
+    picture.convert("RGB").quantize(colors, dither=Image.Dither.FLOYDSTEINBERG).save(path, optimize=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--chromium", default="/usr/bin/chromium")
+    options = parser.parse_args()
+    IMAGES.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        pellucid(["explain", "--out", folder])
+        page = next(Path(folder).glob("*.html"))
+        with sync_playwright() as driver:
+            browser = driver.chromium.launch(executable_path=options.chromium, args=ARGUMENTS)
+            window = browser.new_page(viewport={"width": 1280, "height": 1010})
+            window.goto(page.as_uri())
+            window.wait_for_timeout(800)
+            shot = window.screenshot()
+            browser.close()
+    small(Image.open(io.BytesIO(shot)), IMAGES / "report.png")
+    small(contact_sheet("test", count=20, columns=10, size=96), IMAGES / "scenes.png")
+
+
+if __name__ == "__main__":
+    main()
