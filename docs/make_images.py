@@ -17,12 +17,13 @@ IMAGES = Path(__file__).parent / "images"
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 
 
-def small(picture: Image.Image, path: Path, colors: int = 192) -> None:
-    """Write a picture with a palette: a third of the bytes."""
-    picture.convert("RGB").quantize(colors, dither=Image.Dither.FLOYDSTEINBERG).save(path, optimize=True)
+def write(picture: Image.Image, path: Path) -> None:
+    """Write a picture as a fine JPEG."""
+    picture.convert("RGB").save(path, quality=88, optimize=True)
 
 
 def main() -> None:
+    """Make both pictures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--chromium", default="/usr/bin/chromium")
     options = parser.parse_args()
@@ -37,8 +38,8 @@ def main() -> None:
             window.wait_for_timeout(800)
             shot = window.screenshot()
             browser.close()
-    small(Image.open(io.BytesIO(shot)), IMAGES / "report.png")
-    small(contact_sheet("test", count=20, columns=10, size=96), IMAGES / "scenes.png")
+    write(Image.open(io.BytesIO(shot)), IMAGES / "report.jpg")
+    write(contact_sheet("test", count=20, columns=10, size=96), IMAGES / "scenes.jpg")
 
 
 if __name__ == "__main__":

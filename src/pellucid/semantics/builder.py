@@ -306,7 +306,7 @@ def _sentence(
     if mask is not None and shares and label is not None:
         said += say.on_object(label, about["name"], shares, float(mask.double().mean()), main.method)
     title = scores.criterion.upper() if scores.criterion == "cgnis" else scores.criterion
-    said += say.carried(neurons, effect, scores.values.shape[1], title, about, main.layer.name)
+    said += say.carried(neurons, effect, scores.values.shape[1], title, about, stages[-1])
     return tuple(clause for clause in said if clause is not None)
 
 

@@ -123,11 +123,11 @@ def carried(
     total: int,
     criterion: str,
     target: Mapping[str, Any],
-    spoken: str,
+    deepest: str,
 ) -> list[Clause]:
     """Which units carry the target, by score and by what removing them does; random units of equal number beside.
 
-    ``spoken`` is the layer the sentence was about so far.
+    ``deepest`` is the last stage, which is called so.
     """
     if not neurons:
         text = f"No single neuron of this layer has a positive {criterion} score."
@@ -138,7 +138,7 @@ def carried(
     label = w.listed([f"**{neuron.unit}**" for neuron in neurons])
     one = len(neurons) == 1
     text = (
-        f"{'There' if layer == spoken else f'At {layer}'} {'neuron' if one else 'neurons'} {label} {'carries' if one else 'carry'} {w.percent(share)} of the "
+        f"{'In the deepest stage' if layer == deepest else f'At {layer}'} {'neuron' if one else 'neurons'} {label} {'carries' if one else 'carry'} {w.percent(share)} of the "
         f"{criterion} score of {total} neurons"
     )
     numbers: dict[str, float | str] = {
