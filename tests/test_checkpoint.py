@@ -141,7 +141,9 @@ def test_code_in_a_pickle_is_refused_by_name_and_never_run(tmp_path, kind):
     with pytest.raises(CheckpointError) as caught:
         read_state(file)
     assert not mark.exists()
-    expected = f"Expected plain weights, got `{file}`, a pickle that would run `posix.system` when opened; refused"
+    expected = (
+        f"Expected plain weights, got `{file}`, a pickle that would run `posix.system` when opened; refused"
+    )
     assert expected in text(caught)
     pickle.loads(pickle.dumps(Malice(mark)))
     assert mark.exists(), "the malice of this test is none"

@@ -348,7 +348,11 @@ class TestEffectiveCenters:
         heatmap = Heatmap(values, layer, "layercam", (24, 24), ("ok", "ok"))
         mirrored = Heatmap(values.flip(2), layer, "layercam", (24, 24), ("ok", "ok"))
         assert torch.allclose(heatmap.upsample().flip(2), mirrored.upsample())
-        assert not torch.allclose(heatmap.upsample(anchor="nominal").flip(2), mirrored.upsample(anchor="nominal"))
+        assert not torch.allclose(
+            heatmap.upsample(anchor="nominal").flip(2), mirrored.upsample(anchor="nominal")
+        )
         assert heatmap.upsample(anchor="nominal")[0, 8, 16] == values[0, 1, 2]
-        with pytest.raises(ValueError, match=r'Expected `anchor` to be "effective" or "nominal", got \'center\''):
+        with pytest.raises(
+            ValueError, match=r'Expected `anchor` to be "effective" or "nominal", got \'center\''
+        ):
             heatmap.upsample(anchor="center")

@@ -18,7 +18,7 @@ STATES = {"ok", "constant", "negative", "zero", "not finite"}
 
 @pytest.mark.parametrize("name", FAST)
 def test_a_family_is_captured_cut_and_explained(name):
-    row = families.measure(name, size=64, repeats=1)
+    row = families.measure(name, size=64)
     assert row["ok"], row
     net = pl.load(f"torchvision:{name}", input_shape=(3, 64, 64))
     x = torch.randn(2, 3, 64, 64)
@@ -37,7 +37,7 @@ def test_a_family_is_captured_cut_and_explained(name):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", families.FAMILIES)
 def test_every_family(name):
-    row = families.measure(name, repeats=1)
+    row = families.measure(name)
     assert row["ok"], row
 
 

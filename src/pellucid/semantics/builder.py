@@ -298,7 +298,8 @@ def _neurons(
 
 def _sentence(
     top: tuple[dict[str, Any], ...], about: dict[str, Any], main: Heatmap, mask: Tensor | None, label: str | None,
-    shares: list[tuple[float, float]], neurons: tuple[Neuron, ...], effect: Removal | None, scores: UnitScores, stages: Sequence[str],
+    shares: list[tuple[float, float]], neurons: tuple[Neuron, ...], effect: Removal | None, scores: UnitScores,
+    stages: Sequence[str],
 ) -> tuple[Any, ...]:  # fmt: skip
     evidence = positive_evidence(main)
     said = [say.prediction(top, about), say.doubt_of_prediction(top, about)]

@@ -137,10 +137,9 @@ def carried(
     share = sum(neuron.share for neuron in neurons)
     label = w.listed([f"**{neuron.unit}**" for neuron in neurons])
     one = len(neurons) == 1
-    text = (
-        f"{'In the deepest stage' if layer == deepest else f'At {layer}'} {'neuron' if one else 'neurons'} {label} {'carries' if one else 'carry'} {w.percent(share)} of the "
-        f"{criterion} score of {total} neurons"
-    )
+    where = "In the deepest stage" if layer == deepest else f"At {layer}"
+    who = f"neuron {label} carries" if one else f"neurons {label} carry"
+    text = f"{where} {who} {w.percent(share)} of the {criterion} score of {total} neurons"
     numbers: dict[str, float | str] = {
         f"share of the {criterion} score": share,
         "neurons in the layer": float(total),
