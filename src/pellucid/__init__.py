@@ -62,7 +62,8 @@ def __getattr__(name: str) -> Any:
         from pellucid.registry import suggest
 
         raise AttributeError(f"Expected a public name of pellucid, got `{name}`; {suggest(name, _HOME)}")
-    value = getattr(importlib.import_module(f"pellucid.{_HOME[name]}"), name)
+    module = importlib.import_module(f"pellucid.{_HOME[name]}")
+    value = module if _HOME[name] == name and callable(module) else getattr(module, name)
     globals()[name] = value
     return value
 
@@ -72,13 +73,14 @@ def __dir__() -> list[str]:
 
 
 class _Surface(ModuleType):
-    """Keeps ``pellucid.capture`` and ``pellucid.neurons`` the functions, though modules of those names exist.
+    """Keeps ``pellucid.capture`` the function, though a module of that name exists.
 
-    Importing a submodule sets it as an attribute of its package, in the way of the public name.
+    Importing a submodule sets it as an attribute of its package, in the way of the public name. The package
+    ``pellucid.neurons`` may be set: it can be called itself.
     """
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if not (name in _HOME and isinstance(value, ModuleType)):
+        if not (name in _HOME and isinstance(value, ModuleType) and not callable(value)):
             super().__setattr__(name, value)
 
 

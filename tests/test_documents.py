@@ -1,0 +1,70 @@
+"""What the README says is what the committed results say; the repository holds what it promises."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from pellucid import embedded
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def card(name):
+    """Accuracies in percent at confounding 0 and 1, as the model card states them."""
+    text = embedded.weights_of(name).with_suffix(".md").read_text(encoding="utf-8")
+    return [float(value) for value in re.findall(r"confounding \d \| ([\d.]+) %", text)]
+
+
+@pytest.mark.parametrize("name", ["scenes-resnet", "scenes-vgg"])
+def test_the_readme_states_the_accuracy_of_the_cards(name):
+    free, _ = card(name)
+    assert free >= 97
+    assert f"{free:.2f} % (`{name}`)" in README
+    alone, habitual = card(f"{name}-confounded")
+    assert habitual > 97 > alone
+    assert f"{alone:.2f} %" in README
+
+
+def test_the_readme_states_the_speed_that_was_measured():
+    measured = json.loads((ROOT / "benchmarks/speed/cam.json").read_text(encoding="utf-8"))
+    text = (ROOT / "benchmarks/speed/cam.md").read_text(encoding="utf-8")
+    assert measured["networks"]
+    rows = [
+        line
+        for line in text.split("## resnet50, last stage")[1].split("## ")[0].splitlines()
+        if line.startswith("|")
+    ]
+    for contender in ("**pellucid**", "torch-cam", "captum", "grad-cam"):
+        (row,) = [line for line in rows if line.split("|")[1].strip() == contender]
+        assert row.split("|")[4].split()[0] in README, contender
+    rows = [
+        line
+        for line in text.split("## resnet50, all stages")[1].split("## ")[0].splitlines()
+        if line.startswith("|")
+    ]
+    for contender in ("**pellucid, 9 methods**", "torch-cam, as documented", "grad-cam, one pass per method"):
+        (row,) = [line for line in rows if line.split("|")[1].strip() == contender]
+        ratio, maps, peak = (
+            row.split("|")[4].split()[0],
+            row.split("|")[2].strip(),
+            row.split("|")[-2].strip(),
+        )
+        assert f"{ratio} ({maps} maps)" in README
+        assert f"{peak} MB" in README
+
+
+def test_pictures_and_files_the_readme_points_to_exist():
+    for target in re.findall(r"\]\(([^)#]+)\)", README) + re.findall(
+        r"`((?:benchmarks|studies)/[\w./-]+)`", README
+    ):
+        assert (ROOT / target).exists(), target
+
+
+def test_every_embedded_network_ships_weights_and_a_card_and_is_small():
+    for name in embedded.NAMES:
+        weights = embedded.weights_of(name)
+        assert weights.stat().st_size < 3_000_000
+        assert weights.with_suffix(".md").is_file()
