@@ -14,7 +14,8 @@ from torch import nn
 
 import pellucid as pl
 from pellucid.data.scenes import draw, render
-from pellucid.semantics.evidence import box_of, concentration
+from pellucid.neurons.regions import box_of
+from pellucid.semantics.evidence import concentration
 from pellucid.semantics.explanation import Explanation, from_json
 
 

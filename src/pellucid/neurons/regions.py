@@ -100,7 +100,7 @@ def unit_regions(
             cell = (best // image.shape[2], best % image.shape[2])
             field = place.geometry.region(*cell, size)
             regions.append(
-                Region(Unit(name, index), mask, _box(mask), cell, float(image[position].max()), field)
+                Region(Unit(name, index), mask, box_of(mask), cell, float(image[position].max()), field)
             )
         found.append(regions)
     return found
@@ -114,7 +114,8 @@ def _top(values: Float[Tensor, "height width"], share: float) -> Bool[Tensor, "h
     return (values >= limit) & (values > values.min())
 
 
-def _box(mask: Bool[Tensor, "height width"]) -> Box | None:
+def box_of(mask: Bool[Tensor, "height width"]) -> Box | None:
+    """Bounding box (top, left, bottom, right), end excluded, of a mask; None where it is empty."""
     rows, columns = mask.any(1).nonzero()[:, 0], mask.any(0).nonzero()[:, 0]
     if not len(rows):
         return None

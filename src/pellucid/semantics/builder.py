@@ -22,9 +22,10 @@ from pellucid.data.preprocess import to_batch
 from pellucid.network import Network, TargetLike
 from pellucid.neurons import unit_regions
 from pellucid.neurons.criterion import Criterion
+from pellucid.neurons.regions import box_of
 from pellucid.registry import create, get, names
 from pellucid.semantics import clauses as say
-from pellucid.semantics.evidence import attainable, box_of, concentration, positive_evidence, removal
+from pellucid.semantics.evidence import attainable, concentration, positive_evidence, removal
 from pellucid.semantics.explanation import Box, Cost, Explanation, Neuron, Removal
 from pellucid.status import judged
 from pellucid.types import INPUT, Heatmap, Target, Trace, UnitScores

@@ -12,6 +12,7 @@ from torch import Tensor
 from pellucid.capture import Tail
 from pellucid.geometry import interpolation
 from pellucid.network import Network
+from pellucid.neurons.regions import box_of
 from pellucid.semantics.explanation import Box, Removal
 from pellucid.types import Heatmap, Target, Trace
 
@@ -68,14 +69,6 @@ def attainable(heatmap: Heatmap, mask: Tensor) -> float:
     cells = (rows.T @ known @ columns) / (rows.sum(0)[:, None] * columns.sum(0)).clamp(min=1e-12)
     ideal = rows @ cells @ columns.T
     return float((ideal * known).sum() / ideal.sum().clamp(min=1e-12))
-
-
-def box_of(mask: Tensor) -> Box | None:
-    """Bounding box (top, left, bottom, right), end excluded, of a bool mask; None where it is empty."""
-    rows, columns = mask.any(1).nonzero().flatten(), mask.any(0).nonzero().flatten()
-    if not len(rows):
-        return None
-    return int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1
 
 
 def target_value(net: Network, target: Target, output: Tensor) -> Tensor:
