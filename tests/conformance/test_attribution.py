@@ -153,3 +153,12 @@ def test_says_what_it_is(name):
     assert method.home in ("stages", "last", "input")
     assert method.__doc__
     assert len(method.__doc__) > 20
+
+
+@pytest.mark.parametrize("name", pl.names("attribution"))
+def test_the_first_line_names_the_method_and_says_what_it_does(name):
+    """Lists, menus and captions are made from it."""
+    title, colon, rest = get("attribution", name).__doc__.strip().splitlines()[0].partition(":")
+    assert colon
+    assert 0 < len(title) <= 28
+    assert rest.strip()

@@ -27,8 +27,7 @@ from pellucid.types import Trace
 @register("attribution", "cam", paper="zhou2016")
 @dataclass(frozen=True)
 class CAM(Method):
-    """CAM: channels weighted by the classifier; raises ValueError where the network's head has another
-    form."""
+    """CAM: channels weighted by the classifier behind global pooling; other heads raise ValueError."""
 
     needs: ClassVar[Needs] = "activation"
     home: ClassVar[Home] = "last"

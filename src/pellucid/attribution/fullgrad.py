@@ -36,7 +36,7 @@ from pellucid.types import Trace
 @register("attribution", "fullgrad", paper="srinivas2019")
 @dataclass(frozen=True)
 class FullGrad(Method):
-    """Input gradient and bias gradients of every layer behind it, in one map.
+    """FullGrad: input gradient and bias gradients of every layer behind it, in one map.
 
     With ``magnitude=False, rescale=False`` the map is signed.
     """

@@ -58,8 +58,7 @@ class GradCAMPlusPlus(Method):
 @register("attribution", "xgradcam", paper="fu2020")
 @dataclass(frozen=True)
 class XGradCAM(Method):
-    """XGrad-CAM: gradients weighted by each position's share of its channel; made for non-negative
-    activations."""
+    """XGrad-CAM: gradients weighted by each position's share of its channel (activations ≥ 0)."""
 
     nonnegative: ClassVar[bool] = True
     epsilon: float = 1e-7

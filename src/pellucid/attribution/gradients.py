@@ -24,7 +24,7 @@ Reduction = Literal["max", "sum", "mean", "l2"]
 @register("attribution", "gradient", paper="simonyan2013")
 @dataclass(frozen=True)
 class Gradient(Method):
-    """Size of the gradient; ``reduce`` says how channels are joined: max, sum, mean or l2 of |g|."""
+    """Gradient: its size; ``reduce`` says how channels are joined: max, sum, mean or l2 of |g|."""
 
     home: ClassVar[Home] = "input"
     rectified: ClassVar[bool] = False
@@ -41,7 +41,7 @@ class Gradient(Method):
 @register("attribution", "gradient-x-input", paper="shrikumar2017")
 @dataclass(frozen=True)
 class GradientXInput(Method):
-    """Gradient times activation (at the input: times the normalized pixel), summed over channels, signed."""
+    """Gradient × input: times the activation (at the input: the normalized pixel), summed over channels, signed."""
 
     home: ClassVar[Home] = "input"
     rectified: ClassVar[bool] = False

@@ -27,7 +27,7 @@ from pellucid.types import INPUT, Trace
 @register("attribution", "integrated-gradients", paper="sundararajan2017")
 @dataclass(frozen=True)
 class IntegratedGradients(Method):
-    """Gradients integrated along the straight path from a baseline.
+    """Integrated Gradients: gradients along the straight path from a baseline.
 
     ``baseline`` is in normalized units, one number or one per input channel; 0 is the mean color of the
     network's preprocessing. ``rule`` is the quadrature: Gauss–Legendre (exact for smooth paths) or trapezoid

@@ -58,7 +58,7 @@ class _Rectified(Method):
 @register("attribution", "guided-backprop", paper="springenberg2014")
 @dataclass(frozen=True)
 class GuidedBackprop(_Rectified):
-    """Gradient that passes a rectifier only where both the activation and the gradient are positive."""
+    """Guided backpropagation: passes a rectifier only where both the activation and the gradient are positive."""
 
     gated: ClassVar[bool] = True
 
@@ -66,7 +66,7 @@ class GuidedBackprop(_Rectified):
 @register("attribution", "deconvnet", paper="zeiler2014")
 @dataclass(frozen=True)
 class DeconvNet(_Rectified):
-    """Gradient that passes a rectifier only where the gradient itself is positive."""
+    """Deconvnet: passes a rectifier only where the gradient itself is positive."""
 
     gated: ClassVar[bool] = False
 

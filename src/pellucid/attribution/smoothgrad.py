@@ -27,7 +27,7 @@ from pellucid.types import Trace
 @register("attribution", "smoothgrad", paper="smilkov2017")
 @dataclass(frozen=True)
 class SmoothGrad(Method):
-    """Mean gradient over noisy copies of the image."""
+    """SmoothGrad: mean gradient over noisy copies of the image."""
 
     needs: ClassVar[Needs] = "passes"
     home: ClassVar[Home] = "input"

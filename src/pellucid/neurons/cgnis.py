@@ -34,8 +34,10 @@ ARMS = ("product", "elementwise", "backpropagated")
 @register("neurons", "cgnis", paper="lu2023")
 @dataclass(frozen=True)
 class CGNIS(Criterion):
-    """Class-guided neuron importance: active in the image and important for the class. Scores lie in [0, 1]
-    per image (but for the elementwise arm, which is in units of the score)."""
+    """CGNIS: active in the image and important for the class.
+
+    Scores lie in [0, 1] per image, but for the elementwise arm, which is in units of the score.
+    """
 
     arm: Literal["product", "elementwise", "backpropagated"] = "product"
 

@@ -24,7 +24,7 @@ from pellucid.types import Trace
 @register("neurons", "activation", paper="lu2023")
 @dataclass(frozen=True)
 class Activation(Criterion):
-    """Mean positive activation, whatever the target."""
+    """Activation: mean positive activation, whatever the target."""
 
     needs: ClassVar[Needs] = "activation"
     targeted: ClassVar[bool] = False
@@ -37,7 +37,7 @@ class Activation(Criterion):
 @register("neurons", "gradient", paper="simonyan2013")
 @dataclass(frozen=True)
 class Gradient(Criterion):
-    """Mean size of the gradient; ``rectified`` counts only what speaks for the target."""
+    """Gradient: its mean size; ``rectified`` counts only what speaks for the target."""
 
     rectified: bool = False
 
@@ -50,7 +50,7 @@ class Gradient(Criterion):
 @register("neurons", "gradient-x-activation", paper="molchanov2017")
 @dataclass(frozen=True)
 class GradientXActivation(Criterion):
-    """First-order estimate of what removing the unit costs the target, signed."""
+    """Gradient × activation: first-order estimate of what removing the unit costs the target, signed."""
 
     def __call__(self, trace: Trace, layer: str) -> Float[Tensor, "batch unit"]:
         """``Σ_ij g_k A_k``."""
