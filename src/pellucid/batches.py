@@ -21,10 +21,13 @@ def as_batch(
 ) -> Float[Tensor, "batch channel height width"]:
     """Normalized images on the network's device and in its precision; see
     `pellucid.data.preprocess.to_batch`."""
-    from pellucid.data.preprocess import to_batch
+    from pellucid.data.preprocess import from_floats, to_batch
 
     with torch.inference_mode(False), torch.no_grad():
-        batch = to_batch(images, net.preprocess, normalized=normalized)[0]
+        if isinstance(images, Tensor) and images.dtype != torch.uint8:  # no picture has to be made of it
+            batch = from_floats(images, net.preprocess, normalized)
+        else:
+            batch = to_batch(images, net.preprocess, normalized=normalized)[0]
         batch = batch.clone() if batch.is_inference() else batch.detach()
         return batch.to(net.device, net.dtype)
 

@@ -51,8 +51,12 @@ class GradCAMPlusPlus(Method):
         """``w_k = Σ_ij α_k ReLU(g_k)``."""
         A = activation(trace, layer)
         g = gradient(trace, layer).relu()  # where g is not positive the weight has no part in it
-        below = g**2 * (2 + A.sum((2, 3), keepdim=True) * g) + self.epsilon
-        return weighted(torch.where(below == 0, 0, g * g**2 / below).sum((2, 3)), A)
+        below = (A.sum((2, 3), keepdim=True) * g).add_(2)
+        part = g  # α ReLU(g) = g³ / (g² below): g² cancels but for epsilon
+        if self.epsilon:
+            square = g * g
+            below, part = below.mul_(square).add_(self.epsilon), square.mul_(g)
+        return weighted(torch.where(below == 0, 0, part / below).sum((2, 3)), A)
 
 
 @register("attribution", "xgradcam", paper="fu2020")

@@ -24,7 +24,7 @@ from pellucid.data.images import MAX_PIXELS, ImageError, InputImage, Skipped, re
 from pellucid.data.tensors import check_finite, check_layout, to_bytes, to_picture, to_pixels
 from pellucid.data.transform import CropMode, Interpolation, Preprocess
 
-__all__ = ["CropMode", "Interpolation", "Preprocess", "to_batch"]
+__all__ = ["CropMode", "Interpolation", "Preprocess", "from_floats", "to_batch"]
 
 
 def to_batch(
@@ -65,7 +65,8 @@ def to_batch(
     for index, source in enumerate(sources):
         name = f"image {index}" if len(sources) > 1 else None
         if isinstance(source, Tensor) and source.dtype != torch.uint8:
-            batch, pictures = _from_floats(source, preprocess, normalized, name or "tensor")
+            batch = from_floats(source, preprocess, normalized)
+            pictures = _shown(batch, preprocess, name or "tensor")
         elif isinstance(source, Tensor) and normalized:
             raise ImageError(
                 "Expected a float tensor with normalized=True, got uint8; try without normalized"
@@ -136,15 +137,15 @@ def _warn_of_failures(skipped: list[Skipped]) -> None:
         warnings.warn(f"{len(failed)} unreadable pictures were left out: {text}", stacklevel=4)
 
 
-def _from_floats(
-    tensor: Tensor, preprocess: Preprocess, normalized: bool | None, name: str
-) -> tuple[Tensor, list[InputImage]]:
+def from_floats(
+    tensor: Tensor, preprocess: Preprocess, normalized: bool | None
+) -> Float[Tensor, "batch channel h w"]:
+    """A float tensor, with or without a batch axis, as a batch for the network; see `to_batch`."""
     if not tensor.is_floating_point():
         raise ImageError(f"Expected a uint8 or float tensor, got {tensor.dtype}; try .to(torch.uint8)")
     if normalized is None:
         raise ImageError(
-            f"Expected to be told what the float tensor of shape {tuple(tensor.shape)} holds, "
-            "got normalized=None; "
+            f"Expected to be told what the float tensor of shape {tuple(tensor.shape)} holds, got normalized=None; "
             "try normalized=True for what the network takes, or normalized=False for pixels in [0, 1]"
         )
     if tensor.ndim not in (3, 4):
@@ -155,7 +156,11 @@ def _from_floats(
     batch = tensor if tensor.ndim == 4 else tensor[None]
     check_layout(batch, preprocess.channels)
     check_finite(batch)
-    batch = batch if normalized else preprocess.normalize(batch)
+    return batch if normalized else preprocess.normalize(batch)
+
+
+def _shown(batch: Float[Tensor, "batch channel h w"], preprocess: Preprocess, name: str) -> list[InputImage]:
+    """The pictures behind a normalized batch."""
     values = batch.detach().cpu().float()
     low, high = preprocess.bounds()
     # half precision is off by up to one level of 256
@@ -168,7 +173,7 @@ def _from_floats(
         pictures.append(
             InputImage(to_picture(row).convert("RGB"), label, notes, (row.shape[2], row.shape[1]))
         )
-    return batch, pictures
+    return pictures
 
 
 def _check_one_size(shown: list[InputImage]) -> None:
