@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 PAPERS: dict[str, str] = {
+    "bach2015": "Bach, Binder, Montavon, Klauschen, Müller, Samek. On Pixel-Wise Explanations for Non-Linear Classifier "
+    "Decisions by Layer-Wise Relevance Propagation. PLoS ONE 10(7), e0130140, 2015. doi:10.1371/journal.pone.0130140",
     "chattopadhay2018": "Chattopadhay, Sarkar, Howlader, Balasubramanian. Grad-CAM++: Generalized Gradient-Based Visual "
     "Explanations for Deep Convolutional Networks. WACV 2018. arXiv:1710.11063",
     "cheng2025": "Cheng, He, Chen, Yao, Lin. Class activation mapping for shallow layers by relevance propagation. "
@@ -13,8 +15,14 @@ PAPERS: dict[str, str] = {
     "BMVC 2020. arXiv:2008.02312",
     "gildenblat2021": "Gildenblat and contributors. PyTorch library for CAM methods (elementwise Grad-CAM, Eigen-Grad-CAM). "
     "2021.",
+    "gu2018": "Gu, Yang, Tresp. Understanding Individual Decisions of CNNs via Contrastive Backpropagation. ACCV 2018. "
+    "arXiv:1812.02100",
+    "iwana2019": "Iwana, Kuroki, Uchida. Explaining Convolutional Neural Networks using Softmax Gradient Layer-wise "
+    "Relevance Propagation. ICCV workshop 2019. arXiv:1908.04351",
     "jiang2021": "Jiang, Zhang, Hou, Cheng, Wei. LayerCAM: Exploring Hierarchical Class Activation Maps for Localization. "
     "IEEE Transactions on Image Processing 30, 2021. doi:10.1109/TIP.2021.3089943",
+    "lee2021": "Lee, Kim, Park, Eo, Hwang. Relevance-CAM: Your Model Already Knows Where to Look. CVPR 2021. "
+    "doi:10.1109/CVPR46437.2021.01470",
     "lu2023": "Lü, Zhao, Jia, Han. Explanation of image classification by neurons and semantic features (CGNIS, IRENet). "
     "Computer Engineering 49(11), 220–230, 2023. doi:10.19678/j.issn.1000-3428.0066122",
     "molchanov2017": "Molchanov, Tyree, Karras, Aila, Kautz. Pruning Convolutional Neural Networks for Resource Efficient "

@@ -97,6 +97,10 @@ def test_cost_of_every_method(net, x):
         "fullgrad": (1 + 3 + 1, 1),
         "smoothgrad": (1 + 25, 25),
         "integrated-gradients": (1 + 3 + 32, 32),
+        "lrp": (2, 1),
+        "sglrp": (2, 1),
+        "relevance-cam": (2, 1),
+        "clrp": (3, 2),
     }
     for name in pl.names("attribution"):
         cost = passes(net, lambda name=name: pl.attribute(net, x, name, normalized=True))

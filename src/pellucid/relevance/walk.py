@@ -1,0 +1,224 @@
+"""Relevance of every layer from one forward pass and one walk back, over the real graph of a network.
+
+While the network runs once, every operation is given a backward that *is* its rule (`graph`); one call of
+autograd, started with the seed, then yields the relevance of all asked layers, as Bach et al. 2015 define it.
+The relevance at a layer does not depend on which other layers were asked.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from pellucid.capture import capture
+from pellucid.layers import Layers
+from pellucid.network import Network, TargetLike
+from pellucid.relevance.calls import Tag, put_tag
+from pellucid.relevance.composites import Composite, composite_named
+from pellucid.relevance.graph import RelevanceGraph
+from pellucid.relevance.ledger import Ledger
+from pellucid.relevance.seeds import Seed, check_seed, seed_relevance
+from pellucid.types import INPUT, Layer, Trace
+
+
+@dataclass(frozen=True)
+class Conservation:
+    """Where the seed's relevance is, seen from one layer of one image; all but ``seed`` are shares of
+    ``seed``.
+
+    ``seed``: Σ|R| at the output. ``total``: in the layer. ``bias``: kept by biases behind the layer.
+    ``absorbed``: lost behind it (ε, outputs nobody contributed to, unknown operations). ``beside``: the rest,
+    on ways past the layer; zero for a layer that everything passes.
+    """
+
+    layer: str
+    seed: float
+    total: float
+    bias: float
+    absorbed: float
+    beside: float
+
+
+@dataclass(frozen=True, eq=False)
+class Relevances:
+    """Relevance of the asked layers, and an account of where the seed went.
+
+    ``relevance`` and ``activations``: layer → [batch channel h w]; ``seed``: relevance at the output [batch
+    classes]; ``bias`` and ``absorbed``: layer → [batch], what operations behind the layer kept with their
+    biases and lost. ``unknown``: operations without a rule, which got gradient × input and cannot be trusted
+    to conserve. ``losses``: operation → [batch], the largest loss of one such operation.
+    """
+
+    relevance: Mapping[str, Tensor]
+    activations: Mapping[str, Tensor]
+    layers: Mapping[str, Layer]
+    seed: Float[Tensor, "batch classes"]
+    output: Float[Tensor, "batch classes"]
+    bias: Mapping[str, Tensor]
+    absorbed: Mapping[str, Tensor]
+    unknown: tuple[str, ...]
+    losses: Mapping[str, Tensor]
+
+    @property
+    def seed_total(self) -> Float[Tensor, " batch"]:
+        """Σ R at the output, in float64."""
+        return self.seed.double().sum(1)
+
+    def total(self, layer: str) -> Float[Tensor, " batch"]:
+        """Σ R of a layer, in float64."""
+        return self.relevance[layer].double().sum((1, 2, 3))
+
+    def conservation(self, image: int = 0) -> tuple[Conservation, ...]:
+        """One row per layer, for one image, in the order the layers were asked for."""
+        size = float(self.seed[image].double().abs().sum())
+        rows = []
+        for name in self.relevance:
+            seed = float(self.seed_total[image])
+            total = float(self.total(name)[image])
+            bias, absorbed = float(self.bias[name][image]), float(self.absorbed[name][image])
+            beside = seed - total - bias - absorbed
+            shares = (each / size if size else 0.0 for each in (total, bias, absorbed, beside))
+            rows.append(Conservation(name, size, *shares))
+        return tuple(rows)
+
+    def leaks(self, share: float = 1e-3) -> tuple[str, ...]:
+        """Names of operations that lost more than this share of the seed of any image, the worst first."""
+        size = self.seed.double().abs().sum(1).clamp(min=torch.finfo(torch.float64).tiny)
+        worst = {name: float((lost.abs() / size).max()) for name, lost in self.losses.items()}
+        return tuple(sorted((name for name in worst if worst[name] > share), key=lambda name: -worst[name]))
+
+
+def propagate(
+    net: Network,
+    images: Float[Tensor, "batch channel height width"],
+    layers: Sequence[str],
+    target: TargetLike = None,
+    *,
+    composite: str | Composite = "epsilon-plus",
+    seed: Seed = "logit",
+    double: bool | None = None,
+) -> Relevances:
+    """One forward pass over normalized images and one walk of relevance back to the first asked layer.
+
+    ``layers``: names, ``"input"`` among them. ``target``: as in `capture`. ``composite``: a name of
+    `pellucid.relevance.COMPOSITES` or a `Composite`. ``seed``: ``"logit"``, ``"contrastive"``,
+    ``"softmax-gradient"``, or a function from output to relevance, both [batch classes].
+    ``double``: compute in float64 whatever the network's precision; by default for every seed but the logit,
+    since positive and negative relevance of like size nearly cancel at shallow layers (all z⁺ walks end in
+    similar patterns, Sixt et al. 2020), and in float32 only noise would be left.
+
+    Leaves nothing behind. Raises UnknownNameError for unknown names, ValueError for unusable images or seeds.
+    """
+    rules = composite_named(composite)
+    check_seed(seed)
+    wide = seed != "logit" if double is None else double
+    half = net.dtype in (torch.float16, torch.bfloat16)  # no type to divide in: such walks are in float32
+    precision = torch.float64 if wide else torch.float32 if half else None
+    given = torch.float32 if half else net.dtype
+    if not isinstance(images, Tensor) or images.ndim != 4:
+        capture(net, images, layers, target)  # says what is wrong with them
+    listed = net.layers_at((int(images.shape[2]), int(images.shape[3])))
+    graph = RelevanceGraph(rules, net.preprocess.bounds(), max(1, int(images.shape[0])), precision)
+    images = images.to(net.device, net.dtype).detach()  # an object of our own to write the tag on
+    put_tag(images, Tag(image="itself"))
+    started: list[Tensor] = []
+
+    def score(output: Tensor) -> Tensor:
+        graph.finished = True
+        resolved = net.resolve_target(target, output.detach())
+        started.append(seed_relevance(net, output, resolved, seed))
+        return (output * started[0]).sum(1)
+
+    with _marking(net, listed, layers, graph.ledger), graph:
+        trace = capture(net, images, layers, score)
+    ledger = graph.ledger
+    return Relevances(
+        relevance={name: each.to(given) for name, each in trace.gradients.items()},
+        activations={name: each.to(given) for name, each in trace.activations.items()},
+        layers=trace.layers,
+        seed=started[0],
+        output=trace.output.to(given),
+        bias={name: ledger.behind(name, "bias", trace.output) for name in trace.layers},
+        absorbed={name: ledger.behind(name, "absorbed", trace.output) for name in trace.layers},
+        unknown=tuple(sorted({entry.name for entry in ledger.entries if not entry.known})),
+        losses=_losses(ledger),
+    )
+
+
+def relevances_of(
+    trace: Trace, layer: str, composite: str | Composite, seed: Seed, double: bool | None = None
+) -> Relevances:
+    """Relevances of a trace's images at a layer, remembered as long as the trace lives.
+
+    One walk answers for the layer and for every default layer behind it, so methods that are asked stage by
+    stage, the first one first, cost one walk in all.
+    """
+    known = _remembered.setdefault(trace, {})
+    asked = (composite, seed, double)
+    if asked in known and layer in known[asked].relevance:
+        return known[asked]
+    listed = trace.network.layers_at((int(trace.images.shape[2]), int(trace.images.shape[3])))
+    place = listed[layer].index
+    behind = [name for name in trace.network.default_layers if listed[name].index > place]
+    found = propagate(
+        trace.network,
+        trace.images,
+        [layer, *behind],
+        trace.target,
+        composite=composite,
+        seed=seed,
+        double=double,
+    )
+    known[asked] = found
+    return found
+
+
+_remembered: weakref.WeakKeyDictionary[Trace, dict[Any, Relevances]] = weakref.WeakKeyDictionary()
+
+
+@contextlib.contextmanager
+def _marking(net: Network, listed: Layers, layers: Sequence[str], ledger: Ledger) -> Iterator[None]:
+    """Hooks that note where among the operations the layers lie; removed whatever happens."""
+    handles = []
+    wanted: dict[str, dict[int, list[str]]] = {}
+    for name in layers:
+        _, call = listed.find(name)
+        if call is None:
+            ledger.mark(INPUT)
+        else:
+            wanted.setdefault(call.module, {}).setdefault(call.number, []).append(name)
+
+    def hook_for(numbers: dict[int, list[str]]) -> Callable[..., None]:
+        calls = 0
+
+        def hook(*_: Any) -> None:
+            nonlocal calls
+            for name in numbers.get(calls, []):
+                ledger.mark(name)
+            calls += 1
+
+        return hook
+
+    try:
+        for path, numbers in wanted.items():
+            handles.append(net.module.get_submodule(path).register_forward_hook(hook_for(numbers)))
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _losses(ledger: Ledger) -> dict[str, Tensor]:
+    worst: dict[str, Tensor] = {}
+    for entry in ledger.entries:
+        if entry.absorbed is not None:
+            lost = entry.absorbed.abs()
+            worst[entry.name] = torch.maximum(worst[entry.name], lost) if entry.name in worst else lost
+    return worst
