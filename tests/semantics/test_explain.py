@@ -118,6 +118,16 @@ def test_known_object_and_its_share() -> None:
     assert rendering.scene_data.label in explained.text
 
 
+def test_a_list_of_scenes() -> None:
+    torch.manual_seed(0)
+    net = pl.load(Small(10), input_shape=(3, 128, 128), preprocess=pl.Preprocess.scenes())
+    scenes = [draw(3, split="test"), render(draw(4, split="test"))]
+    several = pl.explain(net, scenes, target=[1, 2], methods=[])
+    assert [one.target["index"] for one in several] == [1, 2]
+    assert several[0].mask_name == draw(3, split="test").label
+    assert several[1].text == pl.explain(net, scenes[1], target=2, methods=[]).text
+
+
 def test_other_target_and_function(net: pl.Network, picture: Image.Image) -> None:
     worst = net.classes[int(net.module(net.preprocess(picture)[None]).argmin())]
     assert f"Explained here: **{worst}**" in pl.explain(net, picture, target=worst).text

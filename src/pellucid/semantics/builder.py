@@ -63,6 +63,19 @@ def explain(
     """
     if units < 1:
         raise ValueError(f"Expected `units` to be at least 1, got {units}.")
+    if isinstance(images, (list, tuple)) and any(map(_is_scene, images)):  # each brings its own mask
+        same: dict[str, Any] = {
+            "method": method,
+            "methods": methods,
+            "layers": layers,
+            "criterion": criterion,
+            "neuron_layer": neuron_layer,
+            "units": units,
+            "normalized": normalized,
+            "seed": seed,
+        }
+        each = _one_each(target, len(images))
+        return [explain(net, one, target=wanted, **same) for one, wanted in zip(images, each, strict=True)]
     picture, known, label = _known_object(images, mask)
     batch, shown = to_batch(picture, net.preprocess, normalized=normalized)
     chosen = list(dict.fromkeys([method, *(methods if methods is not None else default_methods())]))
@@ -106,9 +119,14 @@ def _one_each(target: TargetLike, count: int) -> list[Any]:
     return [target] * count
 
 
+def _is_scene(image: Any) -> bool:
+    """A scene or rendering of the concept world, told without importing it."""
+    return type(image).__module__.startswith("pellucid.data.scenes")
+
+
 def _known_object(images: Any, mask: Any) -> tuple[Any, Tensor | None, str | None]:
     """The picture, the object's mask in the picture, and its name, where they are known."""
-    if type(images).__module__.startswith("pellucid.data.scenes"):
+    if _is_scene(images):
         from pellucid.data.scenes import render
 
         rendering = images if hasattr(images, "object_mask") else render(images)
