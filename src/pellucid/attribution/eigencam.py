@@ -10,7 +10,7 @@ that the map goes with Σ_k X_k (their inner product is λ₁ Σ_k v_k); if that
 is positive.
 
 Speed: the Lanczos process (Lanczos 1950) needs X only in products with a vector, two per step, and a dozen
-steps find the first component of a real layer to working precision. Only where channels are few is XXᵀ
+steps find the first component of a real layer to working precision. Neither XXᵀ nor any other component is
 computed.
 """
 
@@ -29,8 +29,6 @@ from pellucid.attribution.method import Method, Needs
 from pellucid.reading import activation, gradient
 from pellucid.registry import register
 from pellucid.types import Trace
-
-FEW = 96  # channels up to which the Gram matrix is cheaper than steps over all cells
 
 
 @register("attribution", "eigencam", paper="muhammad2020")
@@ -73,8 +71,7 @@ def _first_left_singular_vector(X: Float[Tensor, "channel cell"]) -> Float[Tenso
     """Lanczos process on XXᵀ/s², s the largest entry of X; ends when the residual of the pair is at rounding.
 
     The direction does not depend on scale, but without s gradients squared would leave float32's range. The
-    start is random, from a fixed seed: a start computed from X can be orthogonal to what is sought. Of few channels
-    with many cells XXᵀ itself is small and is decomposed at once.
+    start is random, from a fixed seed: a start computed from X can be orthogonal to what is sought.
     """
     eps, steps = torch.finfo(X.dtype).eps, min(len(X), X.shape[1] + 1)
     q: Tensor = torch.randn(len(X), generator=torch.Generator().manual_seed(0), dtype=X.dtype).to(X.device)
@@ -82,10 +79,6 @@ def _first_left_singular_vector(X: Float[Tensor, "channel cell"]) -> Float[Tenso
     scale = torch.stack(X.aminmax()).abs().amax()
     if not 0 < scale < torch.inf:
         return q  # of zeros the map is zero, of what is not finite it is not finite, whatever the direction
-    if len(X) <= FEW and X.shape[1] > 4 * len(X):
-        small = X / scale
-        vectors: Tensor = torch.linalg.eigh(small @ small.mT).eigenvectors
-        return vectors[:, -1]
     basis = X.new_empty(steps, len(X))
     diagonal: list[float] = []
     beside: list[float] = []
