@@ -22,7 +22,7 @@ from torch.utils._pytree import tree_map_only
 
 from pellucid.layers import Call
 from pellucid.network import Network, TargetLike, undisturbed
-from pellucid.types import INPUT, Trace
+from pellucid.types import INPUT, Layer, Trace
 
 
 def capture(
@@ -41,23 +41,10 @@ def capture(
     the score depends on none of the layers.
     """
     images = _as_input(net, images)
-    found = net.layers_at((int(images.shape[2]), int(images.shape[3])))
-    wanted = {name: found.find(name) for name in dict.fromkeys(layers)}
-    kept: dict[str, Tensor] = {}
     with torch.inference_mode(False), undisturbed(net.module), torch.set_grad_enabled(False):
         images = images.clone() if images.is_inference() else images.detach()
-        x = _keep(images, INPUT, kept, gradients, shared=True) if INPUT in wanted else images.clone()
-        with _reading(
-            net.module, {n: call for n, (_, call) in wanted.items() if call is not None}, kept, gradients
-        ):
-            output = net.select(net.module(x), len(x))
+        kept, places, output = _forward(net, images, layers, gradients)
         resolved = net.resolve_target(target, output.detach())
-        missing = [name for name in wanted if name not in kept]
-        if missing:
-            raise ValueError(
-                f"Expected layer `{missing[0]}` of `{net.name}` to run for this input, but it did not; "
-                "the network takes another path here, try another layer."
-            )
         with torch.set_grad_enabled(gradients):
             score = resolved.score(output)
         slopes = _backward(net, score, kept) if gradients and kept else {}
@@ -67,10 +54,44 @@ def capture(
         output=output.detach(),
         target=resolved,
         score=score.detach(),
-        activations={name: kept[name].detach() for name in wanted},
-        gradients={name: slopes[name] for name in wanted if slopes},
-        layers={name: layer for name, (layer, _) in wanted.items()},
+        activations={name: kept[name].detach() for name in places},
+        gradients={name: slopes[name] for name in places if slopes},
+        layers=places,
     )
+
+
+def recorded(
+    net: Network, images: Float[Tensor, "batch channel height width"], layers: Sequence[str]
+) -> tuple[dict[str, Tensor], Tensor]:
+    """The layers' activations and the output of one forward pass, all still in the graph of autograd.
+
+    For walks that start anywhere and go anywhere: `torch.autograd.grad(kept[upper], kept[lower], …)`.
+    """
+    images = _as_input(net, images)
+    with torch.inference_mode(False), undisturbed(net.module), torch.set_grad_enabled(False):
+        images = images.clone() if images.is_inference() else images.detach()
+        kept, _, output = _forward(net, images, layers, gradients=True)
+    return kept, output
+
+
+def _forward(
+    net: Network, images: Tensor, layers: Sequence[str], gradients: bool
+) -> tuple[dict[str, Tensor], dict[str, Layer], Tensor]:
+    """What the layers gave, the layers, the output; gradient recording is on from the first layer onwards."""
+    found = net.layers_at((int(images.shape[2]), int(images.shape[3])))
+    wanted = {name: found.find(name) for name in dict.fromkeys(layers)}
+    calls = {name: call for name, (_, call) in wanted.items() if call is not None}
+    kept: dict[str, Tensor] = {}
+    x = _keep(images, INPUT, kept, gradients, shared=True) if INPUT in wanted else images.clone()
+    with _reading(net.module, calls, kept, gradients):
+        output = net.select(net.module(x), len(x))
+    missing = [name for name in wanted if name not in kept]
+    if missing:
+        raise ValueError(
+            f"Expected layer `{missing[0]}` of `{net.name}` to run for this input, but it did not; "
+            "the network takes another path here, try another layer."
+        )
+    return kept, {name: layer for name, (layer, _) in wanted.items()}, output
 
 
 def _as_input(net: Network, images: Tensor) -> Tensor:

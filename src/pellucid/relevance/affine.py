@@ -82,7 +82,7 @@ class Linear:
 
 @dataclass(eq=False)
 class AffineCall:
-    """One call of an affine map: what its rule needs when relevance arrives."""
+    """One call of an affine map: what its rule needs when relevance arrives; ``keep`` it for further walks."""
 
     linear: Convolution | Linear
     weight: Tensor
@@ -91,6 +91,7 @@ class AffineCall:
     entry: Entry
     limits: tuple[Tensor, Tensor] | None = None
     fold: tuple[Tensor, Tensor] | None = None
+    keep: bool = False
     output: Tensor | None = field(default=None, repr=False)
 
     def run(self, x: Tensor) -> Tensor:
@@ -147,5 +148,6 @@ class AffineRule(torch.autograd.Function):
     def backward(ctx: Any, arriving: Tensor) -> tuple[Tensor, None, None]:
         """The rule."""
         found = ctx.call.relevance(ctx.saved.value, arriving)
-        ctx.call.output = ctx.saved = None  # memory goes back while the walk goes on
+        if not ctx.call.keep:
+            ctx.call.output = ctx.saved = None  # memory goes back while the walk goes on
         return found, None, None

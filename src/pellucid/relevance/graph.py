@@ -41,8 +41,8 @@ class RelevanceGraph(TorchFunctionMode):
     """Inside this context autograd's backward is the walk of relevance; `ledger` then knows what went where.
 
     ``limits``: least and largest value of a pixel, for zB. ``precision``: whatever the network's own,
-    everything that depends on the image is computed in this one; None leaves it. ``finished`` switches the
-    mode off.
+    everything that depends on the image is computed in this one; None leaves it. ``keep`` what
+    rules need for further walks. ``finished`` switches the mode off.
     """
 
     def __init__(
@@ -51,8 +51,10 @@ class RelevanceGraph(TorchFunctionMode):
         limits: tuple[Tensor, Tensor] | None,
         batch: int,
         precision: torch.dtype | None = None,
+        keep: bool = False,
     ) -> None:
         super().__init__()
+        self.keep = keep
         self.composite, self.limits, self.precision = composite, limits, precision
         self.ledger, self.memory = Ledger(batch), Memory()
         self.finished = False

@@ -144,6 +144,7 @@ def _affine(
     bias = call.argument(2, "bias")
     entry = graph.ledger.enter(call.name)
     made = AffineCall(how, weight.detach(), None if bias is None else bias.detach(), rule, entry)
+    made.keep = graph.keep
     if tag.image == "itself" and isinstance(how, Convolution):
         made.limits = graph.limits
     recorded = torch.is_grad_enabled() and x.requires_grad

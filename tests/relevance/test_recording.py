@@ -1,0 +1,67 @@
+"""A kept forward pass: carrying relevance from anywhere down to anywhere, as often as one likes."""
+
+import gc
+import weakref
+
+import pytest
+import torch
+from tests.networks import lively
+from tests.reference.models import Plain, Tangled
+
+import pellucid as pl
+from pellucid.relevance import propagate
+from pellucid.relevance.recording import Recording
+
+
+def wrapped(kind):
+    return pl.load(lively(kind()).double(), input_shape=(3, 16, 16))
+
+
+def images(count=2):
+    return torch.randn(count, 3, 16, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+
+
+@pytest.mark.parametrize("composite", ["z-plus", "epsilon-plus", "epsilon-gamma-box", "epsilon-alpha2-beta1"])
+def test_from_the_output_it_is_the_walk(composite):
+    net = wrapped(Tangled)
+    names = ["input", "stem", "body.0", "down"]
+    walked = propagate(net, images(), names, 1, composite=composite)
+    recording = Recording(net, images(), names, composite=composite)
+    for _ in range(2):  # what one walk has used is still there for the next
+        carried = recording.carry(walked.seed, None, names)
+        for name in names:
+            torch.testing.assert_close(carried[name], walked.relevance[name])
+
+
+def test_two_steps_are_one_where_everything_passes_the_layer_between():
+    recording = Recording(wrapped(Plain), images(), ["input", "relu1", "relu2"])
+    top = torch.rand_like(recording.activations["relu2"])
+    between = recording.carry(top, "relu2", ["relu1"])["relu1"]
+    torch.testing.assert_close(
+        recording.carry(between, "relu1", ["input"]), recording.carry(top, "relu2", ["input"])
+    )
+    torch.testing.assert_close(between.sum((1, 2, 3)), top.sum((1, 2, 3)))  # z⁺ conserves
+
+
+def test_nothing_reaches_a_layer_above_the_start():
+    recording = Recording(wrapped(Plain), images(), ["relu1", "relu2"])
+    up = recording.carry(torch.ones_like(recording.activations["relu1"]), "relu1", ["relu2"])
+    assert not up["relu2"].any()
+
+
+def test_the_graph_goes_with_the_recording():
+    net = wrapped(Plain)
+    recording = Recording(net, images(), ["relu1"])
+    kept = weakref.ref(recording._kept["relu1"])
+    recording.carry(recording.output, None, ["relu1"])
+    del recording
+    gc.collect()
+    assert kept() is None
+
+
+def test_what_cannot_be_carried_is_said():
+    recording = Recording(wrapped(Plain), images(), ["relu1", "relu2"])
+    with pytest.raises(ValueError, match=r"Expected a recorded layer, got `relu3`; did you mean `relu1`"):
+        recording.carry(recording.output, None, ["relu3"])
+    with pytest.raises(ValueError, match="Expected relevance of shape"):
+        recording.carry(recording.output, "relu2", ["relu1"])
