@@ -132,7 +132,7 @@ def test_methods_of_other_distributions_are_found(empty, monkeypatch):
     assert pl.names("visualization") == ("foreign",)
 
 
-@pytest.mark.parametrize("kind", ["attribution", "neurons"])
+@pytest.mark.parametrize("kind", ["attribution", "neurons", "evaluation"])
 def test_every_registered_method_is_complete(kind):
     assert len(names(kind)) >= 4
     for name in names(kind):

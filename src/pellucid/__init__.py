@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pellucid.capture import capture as capture
     from pellucid.data.images import read_image as read_image
     from pellucid.data.preprocess import Preprocess as Preprocess
+    from pellucid.evaluation import evaluate as evaluate
     from pellucid.network import Network as Network
     from pellucid.network import load as load
     from pellucid.neurons import neurons as neurons
@@ -39,6 +40,7 @@ _HOME = {
     "capture": "capture",
     "read_image": "data.images",
     "Preprocess": "data.preprocess",
+    "evaluate": "evaluation",
     "Explanation": "semantics",
     "explain": "semantics",
     "Network": "network",

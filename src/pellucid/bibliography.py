@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 PAPERS: dict[str, str] = {
+    "adebayo2018": "Adebayo, Gilmer, Muelly, Goodfellow, Hardt, Kim. Sanity Checks for Saliency Maps. NeurIPS 2018. "
+    "arXiv:1810.03292",
+    "arras2022": "Arras, Osman, Samek. CLEVR-XAI: A benchmark dataset for the ground truth evaluation of neural network "
+    "explanations. Information Fusion 81, 14–40, 2022. arXiv:2003.07258",
     "bach2015": "Bach, Binder, Montavon, Klauschen, Müller, Samek. On Pixel-Wise Explanations for Non-Linear Classifier "
     "Decisions by Layer-Wise Relevance Propagation. PLoS ONE 10(7), e0130140, 2015. doi:10.1371/journal.pone.0130140",
     "chattopadhay2018": "Chattopadhay, Sarkar, Howlader, Balasubramanian. Grad-CAM++: Generalized Gradient-Based Visual "
     "Explanations for Deep Convolutional Networks. WACV 2018. arXiv:1710.11063",
+    "cheng2022hierarchical": "Cheng, Jiang, Han, Wang, Torr. Deeply Explain CNN via Hierarchical Decomposition. 2022. "
+    "arXiv:2201.09205",
+    "cheng2022tsgb": "Cheng, Fang, Liang, Zhang, Shen, Wang. TSGB: Target-Selective Gradient Backprop for Probing CNN Visual "
+    "Saliency. IEEE Transactions on Image Processing 31, 2529–2540, 2022. arXiv:2110.05182",
     "cheng2025": "Cheng, He, Chen, Yao, Lin. Class activation mapping for shallow layers by relevance propagation. "
     "Computer Science 52(6A), 240500140, 2025. doi:10.11896/jsjkx.240500140",
     "draelos2020": "Draelos, Carin. Use HiResCAM instead of Grad-CAM for faithful explanations of convolutional neural "
@@ -25,9 +33,17 @@ PAPERS: dict[str, str] = {
     "doi:10.1109/CVPR46437.2021.01470",
     "lu2023": "Lü, Zhao, Jia, Han. Explanation of image classification by neurons and semantic features (CGNIS, IRENet). "
     "Computer Engineering 49(11), 220–230, 2023. doi:10.19678/j.issn.1000-3428.0066122",
+    "lucas2022": "Lucas, Lerma, Furst, Raicu. RSI-Grad-CAM: Visual Explanations from Deep Networks via Riemann-Stieltjes "
+    "Integrated Gradient-Based Localization. ISVC 2022. arXiv:2205.10900",
     "molchanov2017": "Molchanov, Tyree, Karras, Aila, Kautz. Pruning Convolutional Neural Networks for Resource Efficient "
     "Inference. ICLR 2017. arXiv:1611.06440",
     "muhammad2020": "Muhammad, Yeasin. Eigen-CAM: Class Activation Map using Principal Components. IJCNN 2020. arXiv:2008.00299",
+    "petsiuk2018": "Petsiuk, Das, Saenko. RISE: Randomized Input Sampling for Explanation of Black-box Models. BMVC 2018. "
+    "arXiv:1806.07421",
+    "qiu2023": "Qiu, Jin, Zhang. Empowering CAM-Based Methods with Capability to Generate Fine-Grained and High-Faithfulness "
+    "Explanations. 2023. arXiv:2303.09171",
+    "sattarzadeh2021": "Sattarzadeh, Sudhakar, Plataniotis, Jang, Jeong, Kim. Integrated Grad-CAM: Sensitivity-Aware Visual "
+    "Explanation of Deep Convolutional Networks via Integrated Gradient-Based Scoring. ICASSP 2021. arXiv:2102.07805",
     "selvaraju2017": "Selvaraju, Cogswell, Das, Vedantam, Parikh, Batra. Grad-CAM: Visual Explanations from Deep Networks via "
     "Gradient-Based Localization. ICCV 2017. arXiv:1610.02391",
     "shrikumar2017": "Shrikumar, Greenside, Kundaje. Learning Important Features Through Propagating Activation Differences. "
@@ -39,10 +55,18 @@ PAPERS: dict[str, str] = {
     "ICLR workshop 2015. arXiv:1412.6806",
     "srinivas2019": "Srinivas, Fleuret. Full-Gradient Representation for Neural Network Visualization. NeurIPS 2019. "
     "arXiv:1905.00780",
+    "sun2023": "Sun and others. CF-CAM, a coarse-to-fine class activation map by contrastive relevance. 2023. Known here by its "
+    "description alone.",
     "sundararajan2017": "Sundararajan, Taly, Yan. Axiomatic Attribution for Deep Networks. ICML 2017. arXiv:1703.01365",
+    "wang2020": "Wang, Wang, Du, Yang, Zhang, Ding, Mardziel, Hu. Score-CAM: Score-Weighted Visual Explanations for "
+    "Convolutional Neural Networks. CVPR workshop 2020. arXiv:1910.01279",
     "yu2018": "Yu, Li, Chen, Lai, Morariu, Han, Gao, Lin, Davis. NISP: Pruning Networks using Neuron Importance Score "
     "Propagation. CVPR 2018. arXiv:1711.05908",
     "zeiler2014": "Zeiler, Fergus. Visualizing and Understanding Convolutional Networks. ECCV 2014. arXiv:1311.2901",
+    "zhang2018": "Zhang, Bargal, Lin, Brandt, Shen, Sclaroff. Top-Down Neural Attention by Excitation Backprop. International "
+    "Journal of Computer Vision 126, 2018. arXiv:1608.00507",
+    "zhang2024": "Zhang, Torres, Sicre, Avrithis, Ayache. Opti-CAM: Optimizing saliency maps for interpretability. Computer "
+    "Vision and Image Understanding 248, 2024. arXiv:2301.07002",
     "zhou2016": "Zhou, Khosla, Lapedriza, Oliva, Torralba. Learning Deep Features for Discriminative Localization. CVPR 2016. "
     "arXiv:1512.04150",
 }

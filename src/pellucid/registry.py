@@ -17,7 +17,11 @@ from collections.abc import Callable, Iterable
 from importlib.metadata import entry_points
 from typing import Any, TypeVar
 
-_PACKAGES = {"attribution": "pellucid.attribution", "neurons": "pellucid.neurons"}
+_PACKAGES = {
+    "attribution": "pellucid.attribution",
+    "neurons": "pellucid.neurons",
+    "evaluation": "pellucid.evaluation",
+}
 KINDS = ("attribution", "neurons", "evaluation", "visualization")
 _methods: dict[str, dict[str, type[Any]]] = {kind: {} for kind in KINDS}
 _loaded: set[str] = set()

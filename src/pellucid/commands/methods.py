@@ -19,10 +19,10 @@ _INDENT = 24
 
 @dataclass(frozen=True)
 class Methods:
-    """List every method: name, what it does, parameters with their defaults, source."""
+    """List every method and metric: name, what it does, parameters with their defaults, source."""
 
     kind: Annotated[str | None, flag("KIND")] = None
-    """attribution or neurons; by default both"""
+    """attribution, neurons or evaluation; by default all"""
     json: Switch = False
     """print as JSON"""
 
