@@ -155,7 +155,7 @@ def _stages(layers: Layers, outputs: int) -> tuple[str, ...]:
             groups.append([call])
     chosen = []
     for group in groups:
-        active = [call for call in group if call.layer is not None and not _passive(call.layer.kind)]
+        active = [call for call in group if call.layer is not None and not passive(call.layer.kind)]
         if any(_weighted(call, layers.calls) for call in active):
             last = active[-1]
             name = last.module
@@ -165,7 +165,8 @@ def _stages(layers: Layers, outputs: int) -> tuple[str, ...]:
     return tuple(chosen)
 
 
-def _passive(kind: str) -> bool:
+def passive(kind: str) -> bool:
+    """Does a module of this kind only hand on, pool or drop what it gets?"""
     return any(word in kind for word in _PASSIVE)
 
 

@@ -101,6 +101,12 @@ def test_cost_of_every_method(net, x):
         "sglrp": (2, 1),
         "relevance-cam": (2, 1),
         "clrp": (3, 2),
+        "integrated-gradcam": (1 + 21, 21),
+        "rsi-gradcam": (1 + 21, 21),
+        "fg-cam": (3, 1),  # its walk starts at the last stage
+        "hierarchical": (2, 1),
+        "tsgb": (2, 1),
+        "cf-cam": (2 + 6 + 8 + 10, 1),  # every channel of three small stages
     }
     for name in pl.names("attribution"):
         cost = passes(net, lambda name=name: pl.attribute(net, x, name, normalized=True))

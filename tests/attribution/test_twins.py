@@ -29,7 +29,15 @@ FORMULAS = {
     "gradient-x-input": twin.gradient_x_input,
 }
 PASSES = {"smoothgrad", "integrated-gradients", "guided-backprop", "deconvnet", "fullgrad"}
-ELSEWHERE = {"cam", "eigencam", "eigengradcam"} | PASSES
+STAGED = {
+    "integrated-gradcam",
+    "rsi-gradcam",
+    "fg-cam",
+    "hierarchical",
+    "tsgb",
+    "cf-cam",
+}  # test_staged_twins.py
+ELSEWHERE = {"cam", "eigencam", "eigengradcam"} | PASSES | STAGED
 RELEVANCE = {"lrp", "clrp", "sglrp", "relevance-cam"}  # rule by rule in tests/relevance
 
 
@@ -272,6 +280,11 @@ def test_parameters_change_the_result(by_hand):
         "rule": "trapezoid",
         "magnitude": False,
         "rescale": False,
+        "weights": "relevance",
+        "units": 1,
+        "balance": 0.5,
+        "channels": 1,
+        "blur": 0.3,
     }
     for name in (*FORMULAS, *ELSEWHERE):
         method = create("attribution", name)

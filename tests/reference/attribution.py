@@ -8,6 +8,7 @@ library.
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -154,3 +155,26 @@ def fuse(maps: list[Array], shallow: int, gamma: float = 2.0) -> Array:
                 value = math.tanh(gamma * value) if place < shallow else value
                 out[i, j] = max(out[i, j], value)
     return out
+
+
+def integrated_gradcam(path: list[tuple[Array, Array]]) -> Array:
+    """``path``: activation and gradient at the baseline, then at every step, the image last."""
+    baseline = path[0][0]
+    out = np.zeros(baseline.shape[1:])
+    for A, g in path[1:]:
+        out += np.maximum(gradcam(A - baseline, g), 0) / (len(path) - 1)
+    return out
+
+
+def rsi_gradcam(path: list[tuple[Array, Array]]) -> Array:
+    """``path`` as above, the gradients those of the probability."""
+    last = path[-1][0]
+    channels, h, w = last.shape
+    weights = np.zeros(channels)
+    for (before, start), (after, end) in pairwise(path):
+        for k in range(channels):
+            for i in range(h):
+                for j in range(w):
+                    slope = (max(start[k, i, j], 0.0) + max(end[k, i, j], 0.0)) / 2
+                    weights[k] += slope * (after[k, i, j] - before[k, i, j]) / (h * w)
+    return cam(last, weights)

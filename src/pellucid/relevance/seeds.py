@@ -32,9 +32,13 @@ def check_seed(seed: Seed) -> None:
 
 
 def seed_relevance(
-    net: Network, output: Float[Tensor, "batch classes"], target: Target, seed: Seed
+    net: Network, output: Float[Tensor, "batch classes"], target: Target, seed: Seed, *, unit: bool = False
 ) -> Float[Tensor, "batch classes"]:
-    """Relevance at the output. A callable gets the output and returns relevance of the same shape."""
+    """Relevance at the output. A callable gets the output and returns relevance of the same shape.
+
+    ``unit`` leaves the target's score out of ``"logit"`` and ``"contrastive"`` (1 in place of z_t): a score that is zero
+    has relevance too, and one below zero does not turn all signs.
+    """
     check_seed(seed)
     if not isinstance(seed, str):
         made = seed(output.detach())
@@ -52,7 +56,7 @@ def seed_relevance(
         (slope,) = torch.autograd.grad(score.sum(), leaf)
     if seed == "softmax-gradient":
         return slope
-    own = output.detach() * slope
+    own = slope if unit else output.detach() * slope
     if seed == "logit":
         return own
     others = slope == 0
