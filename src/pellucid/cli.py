@@ -20,15 +20,17 @@ COMMANDS = {
     "explain": "why a network decided as it did: a sentence, maps, neurons, one page to show",
     "attribute": "maps of where the network looked, by any method, at any layer",
     "neurons": "which units of a layer mattered, by any criterion",
+    "evaluate": "how true maps are: methods against each other and against controls, by any metric",
     "train": "train classifier: the embedded networks, from scratch",
     "models": "embedded networks, zoo networks, and the layers of any of them",
-    "methods": "every attribution method and neuron criterion, with its source",
+    "methods": "every attribution method, neuron criterion and metric, with its source",
     "data": "the embedded concept world: contact sheets, exports, single scenes",
 }
 _EXAMPLES = """\
 examples:
   pellucid explain                       the embedded network on an embedded picture
   pellucid explain photo.jpg --net torchvision:resnet50 --weights DEFAULT --out result
+  pellucid evaluate --methods layercam gradcam --metric energy --baseline layercam
   pellucid models --layers torchvision:resnet18"""
 
 

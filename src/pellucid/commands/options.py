@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args, get_type_hints
 
 import tyro
 
@@ -88,7 +88,8 @@ class ImageOptions(NetOptions):
     """Which network, on which images."""
 
     images: Images = ()
-    """files, folders, patterns, or scenes:SPLIT/INDEX; by default a picture of the embedded concept world"""
+    """files, folders, patterns, scenes:SPLIT/INDEX or scenes:SPLIT/FIRST-LAST; by default a picture of the embedded
+    concept world"""
     target: MaybeClass = None
     """class in question, by name or index; by default the predicted one"""
     recursive: Switch = False
@@ -117,10 +118,17 @@ def plain(options: Any) -> dict[str, Any]:
     return {key: str(value) if isinstance(value, Path) else value for key, value in values.items()}
 
 
-def with_parameters(command: type[Any], kind: str, option: str, arguments: Sequence[str]) -> type[Any]:
+def with_parameters(
+    command: type[Any],
+    kind: str,
+    option: str,
+    arguments: Sequence[str],
+    defaults: Mapping[str, Mapping[str, Any]] | None = None,
+) -> type[Any]:
     """The command's dataclass with the chosen method's parameters as further flags (field ``parameters``).
 
-    The method is the one that ``--option`` names in the arguments. Raises UnknownNameError for another.
+    The method is the one that ``--option`` names in the arguments. ``defaults``: method → parameters for which the
+    command has a default of its own. Raises UnknownNameError for another method.
     """
     from pellucid.registry import get
 
@@ -133,14 +141,19 @@ def with_parameters(command: type[Any], kind: str, option: str, arguments: Seque
     method = get(kind, name)
     about = " ".join((method.__doc__ or "").split("\n\nAttributes:")[0].split())
     made = dataclasses.make_dataclass(
-        command.__name__, [group("parameters", name, method, about)], bases=(command,), frozen=True
+        command.__name__,
+        [group("parameters", name, method, about, (defaults or {}).get(name, {}))],
+        bases=(command,),
+        frozen=True,
     )
     made.__doc__ = command.__doc__
     return made
 
 
-def group(field: str, title: str, settings: type[Any], about: str) -> tuple[str, Any, Any]:
-    """A dataclass as a group of flags, for `dataclasses.make_dataclass`.
+def group(
+    field: str, title: str, settings: type[Any], about: str, defaults: Mapping[str, Any] | None = None
+) -> tuple[str, Any, Any]:
+    """A dataclass as a group of flags, for `dataclasses.make_dataclass`; ``defaults`` take the place of its own.
 
     Only its fields are taken: what its own checks say is for us to print, not for tyro.
     """
@@ -149,8 +162,21 @@ def group(field: str, title: str, settings: type[Any], about: str) -> tuple[str,
     for one in dataclasses.fields(settings):
         if one.init:
             default: Any = dataclasses.field(default=one.default, default_factory=one.default_factory)
-            fields.append((one.name, types[one.name], default))
+            if one.name in (defaults or {}):
+                default = dataclasses.field(default=(defaults or {})[one.name])
+            fields.append((one.name, _as_flag(types[one.name]), default))
     made = dataclasses.make_dataclass(settings.__name__, fields, frozen=True)
     made.__doc__ = (settings.__doc__ or "").replace("``", "`")
     shown = tyro.conf.arg(name=title, help=about.replace("``", "`"))
     return field, Annotated[made, shown], dataclasses.field(default_factory=made)
+
+
+def _as_flag(kind: Any) -> Any:
+    """Switches, and numbers that may be left out, without a default of False or None in the help."""
+    inner = [each for each in get_args(kind) if each is not type(None)]
+    if kind is bool:
+        return Annotated[kind, flag()]
+    if len(inner) != 1 or len(get_args(kind)) != 2:
+        return kind
+    words = get_args(inner[0]) or (inner[0],)
+    return Annotated[kind, flag(" ".join(getattr(word, "__name__", str(word)).upper() for word in words))]

@@ -3,28 +3,39 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pellucid.commands.console import in_flags, printable
 
 DEMONSTRATION = "scenes:test/203"
+MOST_SCENES = 100_000  # in one range
 Left = list[tuple[str, str]]  # (name, reason)
 
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """One picture: a file to be read, or a rendering of the concept world; no two have the same ``name``."""
+    """One picture: a file to be read, or a scene of the concept world to be painted; no two have the same ``name``.
+
+    ``content``: the file's path, or a function that gives the rendering.
+    """
 
     name: str
     content: Any
 
+    @property
+    def is_scene(self) -> bool:
+        """Is the truth about every pixel known?"""
+        return not isinstance(self.content, Path)
+
     def read(self, max_pixels: int) -> Any:
         """A rendering, or the file's picture as an `InputImage`. Raises ImageError."""
-        if not isinstance(self.content, Path):
-            return self.content
+        if self.is_scene:
+            return self.content()
         from pellucid.data.images import read_image
 
         return read_image(self.content, max_pixels=max_pixels, name=self.name)
@@ -32,12 +43,12 @@ class Source:
     def picture(self, max_pixels: int) -> Any:
         """As `read`, without what a rendering knows beyond its pixels."""
         read = self.read(max_pixels)
-        return read if isinstance(self.content, Path) else read.image
+        return read.image if self.is_scene else read
 
     def sha256(self) -> str:
         """Hash of the file's bytes; of a rendering's pixels."""
-        if not isinstance(self.content, Path):
-            return hashlib.sha256(self.content.image.tobytes()).hexdigest()
+        if self.is_scene:
+            return hashlib.sha256(self.content().image.tobytes()).hexdigest()
         with self.content.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
 
@@ -67,7 +78,8 @@ def gather(named: Sequence[str], recursive: bool) -> Gathered:
     first: ImageError | None = None
     for text in named or (DEMONSTRATION,):
         if text.startswith("scenes:") and not Path(text).exists():
-            found.setdefault(text, _scene(text))
+            for scene in _scenes(text):
+                found.setdefault(f"scenes:{scene.name}", scene)
             continue
         try:
             paths, left = collect([text], recursive=recursive)
@@ -83,17 +95,27 @@ def gather(named: Sequence[str], recursive: bool) -> Gathered:
     return Gathered(list(_named_apart(list(found.values()))), failed, skipped)
 
 
-def _scene(text: str) -> Source:
-    """The rendering that ``scenes:test/17`` names. Raises ValueError for another form."""
+def _scenes(text: str) -> list[Source]:
+    """The scenes that ``scenes:test/17`` or ``scenes:test/0-59`` names. Raises ValueError for another form."""
     from pellucid.data.scenes import SceneDataset
 
-    split, _, index = text.removeprefix("scenes:").rpartition("/")
-    if not (index.isascii() and index.isdigit() and len(index) < 10):
+    split, _, numbers = text.removeprefix("scenes:").rpartition("/")
+    found = re.fullmatch("([0-9]{1,9})(?:-([0-9]{1,9}))?", numbers)
+    if found is None:
         raise ValueError(
-            f"Expected `scenes:INDEX` or `scenes:SPLIT/INDEX`, got `{text}`; try `scenes:test/17`."
+            f"Expected `scenes:SPLIT/INDEX` or `scenes:SPLIT/FIRST-LAST`, got `{text}`; "
+            "try `scenes:test/17` or `scenes:test/0-59`."
         )
-    data = SceneDataset(split or "test", count=int(index) + 1)
-    return Source(f"scene-{split or 'test'}-{int(index)}", data.rendering(int(index)))
+    first, last = int(found[1]), int(found[2] or found[1])
+    if not first <= last < first + MOST_SCENES:
+        raise ValueError(
+            f"Expected a range of scenes from low to high, of {MOST_SCENES:,} at most, got `{text}`; try `scenes:test/0-59`."
+        )
+    split = split or "test"
+    data = SceneDataset(split, count=last + 1)
+    return [
+        Source(f"scene-{split}-{index}", partial(data.rendering, index)) for index in range(first, last + 1)
+    ]
 
 
 def _named_apart(sources: list[Source]) -> Iterator[Source]:
@@ -107,7 +129,7 @@ def _named_apart(sources: list[Source]) -> Iterator[Source]:
 
 
 def _parts(source: Source) -> tuple[str, ...]:
-    return source.content.absolute().parts if isinstance(source.content, Path) else (source.name,)
+    return (source.name,) if source.is_scene else source.content.absolute().parts
 
 
 def _depth(group: list[tuple[str, ...]]) -> int:

@@ -46,14 +46,49 @@ def one_by_one(
     """
     from pellucid.data.pixels import ImageError
 
-    try:
-        with _bar(len(gathered.sources), label) as bar:
-            for source in gathered.sources:
+    with _saying_how_far(gathered, directory), _bar(len(gathered.sources), label) as bar:
+        for source in gathered.sources:
+            try:
+                work(source)
+            except ImageError as error:
+                directory.fail(source.name, str(error))
+            bar.update()
+
+
+def in_batches(
+    gathered: Gathered,
+    directory: RunDirectory,
+    label: str,
+    size: int,
+    read: Callable[[Source], Any],
+    work: Callable[[list[tuple[Source, Any]], Any], None],
+    each: int = 1,
+) -> None:
+    """As `one_by_one` with ``size`` pictures at a time, of which no more than those are held.
+
+    ``read`` makes something of every picture, ``work`` gets all of a batch with their sources, and the bar, which it moves
+    by ``each`` for every picture.
+    """
+    from pellucid.data.pixels import ImageError
+
+    sources = gathered.sources
+    with _saying_how_far(gathered, directory), _bar(len(sources) * each, label, "map") as bar:
+        for first in range(0, len(sources), size):
+            found = []
+            for source in sources[first : first + size]:
                 try:
-                    work(source)
+                    found.append((source, read(source)))
                 except ImageError as error:
                     directory.fail(source.name, str(error))
-                bar.update()
+                    bar.update(each)
+            if found:
+                work(found, bar)
+
+
+@contextmanager
+def _saying_how_far(gathered: Gathered, directory: RunDirectory) -> Iterator[None]:
+    try:
+        yield
     except KeyboardInterrupt:
         done, count = len(directory.facts["results"]), len(gathered.sources)
         text = f"{done} of {count} images are finished, in {directory.folder}"
@@ -61,7 +96,7 @@ def one_by_one(
 
 
 @contextmanager
-def _bar(count: int, label: str) -> Iterator[Any]:
+def _bar(count: int, label: str, unit: str = "image") -> Iterator[Any]:
     """A bar on a terminal once two seconds have passed, whose clock goes on while one image takes long."""
     from tqdm import tqdm
 
@@ -74,7 +109,7 @@ def _bar(count: int, label: str) -> Iterator[Any]:
             bar.last_print_t = time.time()  # else the bar takes itself for never shown, and is not cleared
             pause = 0.5
 
-    with tqdm(total=count, desc=label, unit="image", delay=2, leave=False, disable=None) as bar:
+    with tqdm(total=count, desc=label, unit=unit, delay=2, leave=False, disable=None) as bar:
         clock = Thread(target=tick, daemon=True)
         if not bar.disable:
             clock.start()

@@ -157,7 +157,8 @@ class RandomCopy:
 
     def __init__(self, net: Network, size: tuple[int, ...], seed: int = 0) -> None:
         self.net, self.seed = copy.copy(net), seed
-        self.net.module = copy.deepcopy(net.module)
+        with torch.inference_mode(False):  # the copy has to be one that can be changed
+            self.net.module = copy.deepcopy(net.module)
         for parameter in self.net.module.parameters():
             parameter.grad = None
         self._trained = dict(net.module.named_modules())

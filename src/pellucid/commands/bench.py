@@ -1,0 +1,139 @@
+"""Where `pellucid evaluate` measures: every method and control on a batch of images, of which only the numbers are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from pellucid.attribution import Method, attribute
+from pellucid.batches import as_batch
+from pellucid.capture import capture
+from pellucid.commands.comparison import Comparison, Entry
+from pellucid.commands.masks import mask_of, seen
+from pellucid.commands.sources import Source
+from pellucid.evaluation import Case, Measurement, Metric, merge
+from pellucid.evaluation.controls import blurred, controls
+from pellucid.network import Network
+from pellucid.run import RunDirectory
+from pellucid.types import INPUT
+
+if TYPE_CHECKING:
+    from pellucid.commands.evaluate import Evaluate
+
+Key = tuple[str, str | None]  # label of a method or control, and layer
+Batch = tuple[list[str], tuple[str, ...], dict[Key, Measurement]]  # images, classes, values
+
+
+class Bench:
+    """Measures batches of images, and keeps only the numbers."""
+
+    def __init__(
+        self,
+        net: Network,
+        metric: Metric,
+        places: Sequence[tuple[Method, tuple[str, ...]]],
+        controls: Sequence[str],
+        options: Evaluate,
+    ) -> None:
+        self.net, self.metric, self.options, self.controls = net, metric, options, controls
+        self.methods = {method.name: method for method, _ in places}
+        self.layers = {method.name: layers for method, layers in places}
+        self.smoothed = options.baseline if options.baseline in self.layers else places[0][0].name
+        self.soft = f"blurred {self.smoothed}"
+        order = [INPUT, *(layer.name for layer in net.layers)]
+        self.used = sorted({layer for layers in self.layers.values() for layer in layers}, key=order.index)
+        labels = {**self.layers, **({self.soft: self.layers[self.smoothed]} if "blurred" in controls else {})}
+        self.keys: list[Key] = [
+            (name, layer) for name, layers in labels.items() for layer in self.used if layer in layers
+        ]
+        self.keys += [(name, None) for name in controls if name != "blurred"]
+        self.done: list[Batch] = []
+
+    def read(self, source: Source) -> tuple[Any, Any, Any]:
+        """Picture, rendering (of a scene) and mask (where the metric looks at it). Raises ImageError."""
+        folder, most = self.options.masks, self.options.max_pixels
+        read = source.read(most)
+        scene = read if source.is_scene else None
+        picture = read if scene is None else read.image
+        mask = None
+        if self.metric.needs == "masks":
+            known = (
+                scene.object_mask() if scene is not None else mask_of(source, read, Path(folder or ""), most)
+            )
+            mask = seen(self.net, known)
+        return picture, scene, mask
+
+    def measure(self, batch: list[tuple[Source, Any]], bar: Any, directory: RunDirectory) -> None:
+        """All maps of a batch; nothing of it counts before all is measured."""
+        case = self._case([read for _, read in batch])
+        found: dict[Key, Measurement] = {}
+        for key, each in self._cases(case):
+            found[key] = self.metric(each)
+            bar.update(len(batch))
+        classes = case.target.names
+        rows = [
+            {"image": source.name, "sha256": source.sha256(), "target": name}
+            for (source, _), name in zip(batch, classes, strict=True)
+        ]
+        self.done.append(([row["image"] for row in rows], classes, found))
+        for row in rows:
+            directory.add(row)
+
+    def _case(self, read: Sequence[tuple[Any, Any, Any]]) -> Case:
+        pictures, scenes, masks = zip(*read, strict=True)
+        images = as_batch(self.net, list(pictures), None)
+        target = capture(self.net, images, (), self.options.target, gradients=False).target
+        return Case(
+            self.net, images, target, images[:, 0],
+            masks=None if masks[0] is None else torch.stack(masks).to(images.device),
+            scenes=None if None in scenes else scenes, seed=self.options.seed, progress=False,
+        )  # fmt: skip
+
+    def _cases(self, case: Case) -> Iterator[tuple[Key, Case]]:
+        """Every map of a batch as (key, case), one at a time."""
+        smooth = max(case.images.shape[2:]) / 16
+        for name, method in self.methods.items():
+            maps = attribute(
+                self.net, case.images, method, self.layers[name], case.target, normalized=True, progress=False
+            )
+            for layer, heatmap in maps.items():
+                yield (
+                    (name, layer),
+                    replace(case, saliency=heatmap.upsample(), heatmap=heatmap, method=method),
+                )
+                if name == self.smoothed and "blurred" in self.controls:
+                    soft = blurred(heatmap, smooth / max(heatmap.grid.stride))
+                    yield (self.soft, layer), replace(case, saliency=soft.upsample(), heatmap=soft)
+        for name, saliency in self._controls(case.images).items():
+            yield (name, None), replace(case, saliency=saliency)
+
+    def _controls(self, images: Tensor) -> dict[str, Tensor]:
+        """Controls of no layer; noise depends on the image's number, not on how images are batched."""
+        wanted = [name for name in self.controls if name != "blurred"]
+        first = sum(len(names) for names, _, _ in self.done)
+        each = [
+            controls(image[None], self.options.seed * 1_000_003 + first + row)
+            for row, image in enumerate(images)
+        ]
+        return {name: torch.cat([made[name] for made in each]) for name in wanted}
+
+    def comparison(self) -> Comparison:
+        """What is finished."""
+        entries = [
+            Entry(
+                label,
+                layer,
+                label not in self.methods,
+                merge([found[label, layer] for *_, found in self.done]),
+            )
+            for label, layer in self.keys
+        ]
+        baseline = self.soft if self.options.baseline == "blurred" else self.options.baseline
+        names = [name for each, _, _ in self.done for name in each]
+        targets = [name for _, each, _ in self.done for name in each]
+        return Comparison(entries, self.used, names, targets, baseline, self.options.seed)
