@@ -29,7 +29,19 @@ def test_the_page_shows_every_stage_and_method_and_says_the_sentence(demonstrati
     assert page.locator(".neuron").count() == len(document["neurons"]) == 5
     shown = [option.get_attribute("value") for option in page.locator("#method option").all()]
     assert sorted(shown) == sorted(method["name"] for method in document["methods"])
-    assert page.locator("#strip button:visible").count() == 5  # LayerCAM at every stage; the input has none
+    (default,) = [method["name"] for method in document["methods"] if method["default"]]
+    homes = [stage["layer"] for stage in document["stages"] if default in stage["maps"]]
+    assert page.locator("#strip button:visible").count() == len(homes) >= 5
+
+
+def test_the_page_says_whether_its_map_can_be_trusted(demonstration, open_file):
+    found = json.loads(demonstration.with_suffix(".json").read_text(encoding="utf-8"))["faithfulness"]
+    page = open_file(demonstration)
+    section = page.locator("section.trust")
+    assert found["text"] in page.inner_text("#sentence")
+    assert section.locator("svg[role=img]").count() == 2
+    assert found["layer"] in section.locator(".about strong").inner_text()
+    assert page.locator("#trust-other").is_hidden(), "the page opens with the map that was tested"
 
 
 def test_slider_and_method_change_the_picture(demonstration, open_file):

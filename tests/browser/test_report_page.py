@@ -278,12 +278,14 @@ def test_awkward_names_do_nothing(documents, open_report):
         entry["name"] = documents.AWKWARD
     made["methods"][0]["title"] = made["stages"][-1]["layer"] = made["image"]["notes"][0] = documents.AWKWARD
     made["stages"][-1]["maps"]["layercam"]["status"] = documents.AWKWARD
-    for entry in made["neurons"]:
+    for entry in [*made["neurons"], made["faithfulness"]]:
         entry["layer"] = documents.AWKWARD
     page = open_report(made)
     point_at(page, '[data-clause="3"]')
     page.locator(".neuron").first.hover()
-    page.locator("#strip button").last.click()
+    page.locator("#strip button").nth(2).click()
+    page.locator("#trust-show").click()
+    assert documents.AWKWARD in page.locator(".about").inner_text()
     assert documents.AWKWARD in page.locator("#message").inner_text()
     assert page.evaluate("document.images.length") == 1
     assert page.title() != "owned"
@@ -312,6 +314,93 @@ def test_paper_and_darkness(documents, open_report):
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert page.locator(".controls").is_hidden()
     assert page.locator("#clause-4 td").first.is_visible()
+
+
+def test_the_test_of_a_map_says_which_map_it_is_about(documents, open_report):
+    page = open_report(small(documents))
+    note = page.locator("#trust-other")
+    assert page.locator(".about strong").inner_text() == "LayerCAM at layer4"
+    assert note.is_hidden()
+    set_range(page, "stage", 2)
+    assert note.inner_text().startswith("Shown now: LayerCAM at layer1, not tested.")
+    page.select_option("#method", "gradcam")
+    assert note.inner_text().startswith("Shown now: Grad-CAM at layer1, not tested.")
+    assert page.locator(".about strong").inner_text() == "LayerCAM at layer4"
+    page.locator("#trust-show").click()
+    assert page.locator("#caption").inner_text() == "LayerCAM at layer4"
+    assert note.is_hidden()
+    page.locator(".neuron").first.hover()  # regions of a neuron are no map
+    assert note.is_hidden()
+
+
+def overlaps(one, other):
+    return (
+        one["x"] < other["x"] + other["width"]
+        and other["x"] < one["x"] + one["width"]
+        and one["y"] < other["y"] + other["height"]
+        and other["y"] < one["y"] + one["height"]
+    )
+
+
+@pytest.mark.parametrize("verdict", ["better", "worse"])
+@pytest.mark.parametrize("width", [320, 390, 1280])
+def test_charts_are_legible_at_every_width(documents, open_report, width, verdict):
+    made = small(documents)
+    made["faithfulness"] = documents.faithfulness(verdict)
+    page = open_report(made, width=width)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    for chart in page.locator(".chart svg").all():
+        frame = chart.bounding_box()
+        assert frame["width"] >= 230
+        words = [text.bounding_box() for text in chart.locator("text").all()]
+        assert min(box["height"] for box in words) >= 9
+        for place, box in enumerate(words):
+            assert frame["x"] - 1 <= box["x"]
+            assert box["x"] + box["width"] <= frame["x"] + frame["width"] + 1
+            assert not any(overlaps(box, other) for other in words[place + 1 :])
+
+
+def test_the_numbers_of_the_charts_open_and_print(documents, open_report):
+    page = open_report(small(documents))
+    table = page.locator(".trust table")
+    assert table.is_hidden()
+    page.locator(".trust summary").focus()
+    page.keyboard.press("Enter")
+    assert table.is_visible()
+    assert table.locator("tbody tr").last.inner_text().startswith("mean")
+    page.emulate_media(media="print")
+    assert page.locator(".chart").first.is_visible()
+    assert page.locator("#trust-other").is_hidden()
+    colors = page.locator(".chart polyline").evaluate_all(
+        "lines => lines.map(line => getComputedStyle(line).stroke)"
+    )
+    assert len(set(colors)) >= 2
+    assert (
+        page.locator("polyline.other").first.evaluate("line => getComputedStyle(line).strokeDasharray")
+        != "none"
+    )
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_charts_take_the_colors_of_the_page(documents, open_report, scheme):
+    page = open_report(small(documents), color_scheme=scheme)
+    accent = page.evaluate(
+        """() => { const probe = document.body.appendChild(document.createElement("p"));
+             probe.className = "finding"; probe.append(document.createElement("strong"));
+             return getComputedStyle(probe.firstChild).color; }"""
+    )
+    assert (
+        page.locator(".chart polyline.own").first.evaluate("line => getComputedStyle(line).stroke") == accent
+    )
+
+
+def test_a_page_of_an_untested_map_works(documents, open_report):
+    made = small(documents)
+    made["faithfulness"] = None
+    page = open_report(made)
+    assert page.locator(".trust").count() == 0
+    set_range(page, "stage", 2)
+    assert page.locator("#caption").inner_text() == "LayerCAM at layer1"
 
 
 def test_the_document_can_be_taken_away(documents, open_report):

@@ -131,6 +131,53 @@ def neurons(height, width, name_of_layer="layer4"):
     return made
 
 
+def mean(curve):
+    """By trapezoids of equal width."""
+    return (sum(curve) - (curve[0] + curve[-1]) / 2) / (len(curve) - 1)
+
+
+def faithfulness(verdict="better", unit="probability", similarity=0.31, **changes):
+    """The test of LayerCAM at layer4; a verdict of "unreadable" has no curves."""
+    drawn = {
+        "map": {
+            "deletion": [0.9312, 0.412, 0.118, 0.061, 0.03, 0.012, 0.008, 0.006, 0.005],
+            "insertion": [0.021, 0.344, 0.702, 0.881, 0.912, 0.92, 0.9255, 0.93, 0.9312],
+        },
+        "center": {
+            "deletion": [0.9312, 0.8844, 0.601, 0.33, 0.151, 0.06, 0.02, 0.009, 0.005],
+            "insertion": [0.021, 0.052, 0.19, 0.43, 0.61, 0.77, 0.86, 0.91, 0.9312],
+        },
+    }
+    if verdict == "worse":
+        drawn = {"map": drawn["center"], "center": drawn["map"]}
+    areas = {name: {kind: round(mean(curve), 4) for kind, curve in of.items()} for name, of in drawn.items()}
+    for of in areas.values():
+        of["composite"] = round(of["insertion"] - of["deletion"], 4)
+    unreadable = verdict == "unreadable"
+    return {
+        "method": "layercam",
+        "layer": "layer4",
+        "unit": unit,
+        "verdict": verdict,
+        "reason": "all evidence speaks against the target" if unreadable else None,
+        "text": "" if unreadable else f"The map is {verdict} than a center blob.",
+        "share": [] if unreadable else [step / 8 for step in range(9)],
+        "curves": None if unreadable else drawn,
+        "areas": None if unreadable else areas,
+        "advantage": None if unreadable else 0.42,
+        "sanity": {
+            "similarity": None if unreadable else similarity,
+            "insensitive": None if unreadable or similarity is None else similarity >= 0.9,
+            "reason": "there is no map to compare" if unreadable else None,
+            "draws": 0 if unreadable else 3,
+            "threshold": 0.9,
+        },
+        "passes": 0 if unreadable else 34,
+        "backward": 0 if unreadable else 3,
+        **changes,
+    }
+
+
 def document(name="balloon.jpg", target="balloon", size=(224, 224), statuses=None, masked=True):
     """One document as `Explanation.to_json(pictures=True)` gives it; ``statuses``: by (layer, method)."""
     height, width = size
@@ -252,5 +299,6 @@ def document(name="balloon.jpg", target="balloon", size=(224, 224), statuses=Non
             "random_draws": 5,
         },
         "mask": {"name": "balloon", "png": png(mask)} if masked else None,
-        "cost": {"forward": 9, "backward": 1, "tail_runs": 14},
+        "cost": {"forward": 43, "backward": 4, "tail_runs": 14},
+        "faithfulness": faithfulness(),
     }

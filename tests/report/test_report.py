@@ -107,6 +107,7 @@ def test_no_name_can_change_the_structure_of_the_page(name, documents, plain_tag
         0
     ] = name
     made["prediction"][0]["class"] = made["target"]["name"] = made["network"]["name"] = name
+    made["faithfulness"]["layer"] = made["faithfulness"]["sanity"]["reason"] = name
     page = Page(render_page(made))
     assert page.tags() == plain_tags
     assert page.data() == made
@@ -351,6 +352,9 @@ def test_text_stands_out_from_what_it_stands_on(scheme):
         ("ink", "wash"),
         ("warn", "warn-wash"),
         ("warn", "card"),
+        ("warn", "paper"),
+        ("accent", "paper"),
+        ("soft", "warn-wash"),
         ("card", "accent"),
     ]
     for text, ground in pairs:

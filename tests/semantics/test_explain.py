@@ -98,7 +98,7 @@ def test_every_number_in_the_text_is_in_the_clauses(net: pl.Network, picture: Im
             .replace(")", " ")
             .split()
         ):
-            bare = word.rstrip(".")
+            bare = word.rstrip(".:")
             if any(character.isdigit() for character in bare):
                 assert bare.replace("%", " %") in shown, (bare, clause)
 

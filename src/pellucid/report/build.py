@@ -25,7 +25,7 @@ from markupsafe import Markup
 from PIL import Image
 
 from pellucid.bibliography import PAPERS
-from pellucid.report import words
+from pellucid.report import faithfulness, words
 
 Document = Mapping[str, Any]
 SCHEMA = 1
@@ -69,6 +69,7 @@ def render_page(document: Document, index: str | None = None) -> str:
         {**method, "label": words.short_title(method), "citation": _citation(method["citation"])}
         for method in document["methods"]
     ]
+    titles = {method["name"]: method["label"] for method in methods}
     return _render(
         "page.html.j2",
         scripts=("maps.js", "report.js"),
@@ -77,6 +78,7 @@ def render_page(document: Document, index: str | None = None) -> str:
         sentence=words.sentence(document),
         methods=methods,
         inside=_inside(document),
+        trust=faithfulness.section(document, titles),
         head=_HEADS.get(document["network"]["head"], ""),
         download=f"{_slug(document['image']['name'])}.json",
         index=index,

@@ -2,7 +2,7 @@
 
 One forward and one backward pass give every map that needs no more, and the neurons' scores; what removing neurons does is
 measured by running the tail behind their layer. Methods that run the network many times (SmoothGrad, Integrated
-Gradients …) are computed when asked for by name.
+Gradients …) are computed when asked for by name. Whether the map the sentence speaks of is faithful is tested last.
 """
 
 from __future__ import annotations
@@ -27,10 +27,12 @@ from pellucid.registry import create, get, names
 from pellucid.semantics import clauses as say
 from pellucid.semantics.evidence import attainable, concentration, positive_evidence, removal
 from pellucid.semantics.explanation import Box, Cost, Explanation, Neuron, Removal
+from pellucid.semantics.faithfulness import Faithfulness, counted
+from pellucid.semantics.faithfulness import faithfulness as test_map
 from pellucid.status import judged
 from pellucid.types import INPUT, Heatmap, Target, Trace, UnitScores
 
-DEFAULT_METHOD = "layercam"
+DEFAULT_METHOD = "shallow-cam"
 REGION = 0.03  # share of the pixels shown as a neuron's region
 EXTRA = ("guided-backprop",)  # needs a pass of its own and is worth it
 
@@ -49,6 +51,7 @@ def explain(
     mask: Any = None,
     normalized: bool | None = None,
     seed: int = 0,
+    faithfulness: bool = True,
 ) -> Any:
     """Explain what ``net`` did with an image: an `Explanation`, or a list of them for a list, batch or folder.
 
@@ -57,13 +60,20 @@ def explain(
     map the sentence speaks of; ``methods`` all that are computed (default: every method that one forward and backward
     pass allows). ``layers``: default, the end of every resolution stage. ``criterion`` and ``units``: how the important
     neurons of ``neuron_layer`` (default: the last of ``layers``) are found, and how many. ``mask``: bool array
-    [height width] of the object in the original image. ``seed`` draws the random neurons that are removed for comparison.
+    [height width] of the object in the original image. ``seed`` draws what is random: the neurons that are removed for
+    comparison, and the network of the sanity check. ``faithfulness``: test the map of ``method``, at up to 40 further
+    forward passes (`pellucid.semantics.faithfulness`).
 
     Raises UnknownNameError for unknown methods, layers or classes, ImageError for unusable images.
     """
     if units < 1:
         raise ValueError(f"Expected `units` to be at least 1, got {units}.")
-    if isinstance(images, (list, tuple)) and any(map(_is_scene, images)):  # each brings its own mask
+    scenes = isinstance(images, (list, tuple)) and any(map(_is_scene, images))
+    if mask is not None and (scenes or _is_scene(images)):
+        raise ValueError(
+            "Expected no `mask` with scenes, which bring their own, got one; try `rendering.image` for another mask."
+        )
+    if scenes:
         same: dict[str, Any] = {
             "method": method,
             "methods": methods,
@@ -73,6 +83,7 @@ def explain(
             "units": units,
             "normalized": normalized,
             "seed": seed,
+            "faithfulness": faithfulness,
         }
         each = _one_each(target, len(images))
         return [explain(net, one, target=wanted, **same) for one, wanted in zip(images, each, strict=True)]
@@ -99,6 +110,7 @@ def explain(
             known,
             label,
             seed,
+            faithfulness,
         )
         for i in range(len(batch))
     ]
@@ -148,12 +160,12 @@ def _known_object(images: Any, mask: Any) -> tuple[Any, Tensor | None, str | Non
 def _explain_one(
     net: Network, images: Tensor, shown: InputImage, target: TargetLike, methods: Sequence[Method],
     layers: Sequence[str] | None, criterion: Criterion, neuron_layer: str | None, units: int,
-    known: Tensor | None, label: str | None, seed: int,
+    known: Tensor | None, label: str | None, seed: int, test: bool,
 ) -> Explanation:  # fmt: skip
     stages = tuple(layers) if layers is not None else net.default_layers
     place = neuron_layer or [name for name in stages if name != INPUT][-1]
     trace = capture(net, images, (INPUT, *stages, place), target)
-    maps, extra = _maps(trace, methods, stages)
+    maps, extra, taken = _maps(trace, methods, stages)
     mask = _mask_at_input(known, net, shown, images)
     inside, boxes = _measure(maps, mask)
     top, about = _prediction(net, trace)
@@ -161,7 +173,7 @@ def _explain_one(
         criterion(trace, place).detach(), trace.layers[place], criterion.name, trace.target.names
     )
     chosen, effect, tail_runs = _neurons(net, trace, scores, units, seed)
-    main = maps[stages[-1]].get(methods[0].name) or next(
+    main = maps.get(stages[-1], {}).get(methods[0].name) or next(
         m[methods[0].name] for m in maps.values() if methods[0].name in m
     )
     shares = [
@@ -169,7 +181,9 @@ def _explain_one(
         for layer, found in maps.items()
         if mask is not None and (layer, main.method) in inside
     ]
-    said = _sentence(top, about, main, mask, label, shares, chosen, effect, scores, stages)
+    tested = test_map(trace, main, methods[0], taken, seed) if test else None
+    said = _sentence(top, about, main, tested, mask, label, shares, chosen, effect, scores, stages)
+    ran, back = (0, 0) if tested is None else (tested.passes, tested.backward)
     return Explanation(
         network=_facts(net),
         image={"name": shown.name, "notes": [*shown.notes, *net.notes], "original_size": list(shown.original_size),
@@ -187,17 +201,20 @@ def _explain_one(
         removal=effect,
         mask=mask,
         mask_name=label if mask is not None else None,
-        cost=Cost(1 + extra + (2 if tail_runs else 0), 1 + extra, tail_runs),
+        cost=Cost(1 + extra + (2 if tail_runs else 0) + ran, 1 + extra + back, tail_runs),
+        faithfulness=tested,
     )  # fmt: skip
 
 
 def _maps(
     trace: Trace, methods: Sequence[Method], stages: Sequence[str]
-) -> tuple[dict[str, dict[str, Heatmap]], int]:
-    """All maps of the one image, by layer and method; and how many methods ran the network on their own."""
+) -> tuple[dict[str, dict[str, Heatmap]], int, int]:
+    """All maps of the one image, by layer and method; how many methods ran the network on their own; and how many passes the
+    first of them took."""
     maps: dict[str, dict[str, Heatmap]] = {INPUT: {}, **{name: {} for name in stages}}
     size = (int(trace.images.shape[2]), int(trace.images.shape[3]))
-    with torch.inference_mode(False), torch.no_grad():
+    taken = 0
+    with torch.inference_mode(False), torch.no_grad(), counted(trace.network) as passes:
         for method in methods:
             homes = {"input": (INPUT,), "last": tuple(stages[-1:])}.get(method.home, tuple(stages))
             for layer in homes:
@@ -215,8 +232,9 @@ def _maps(
                     trace.target.names,
                     rectified=method.rectified,
                 )
+            taken = passes() if method is methods[0] else taken
     extra = sum(method.needs == "passes" for method in methods)
-    return {layer: found for layer, found in maps.items() if found}, extra
+    return {layer: found for layer, found in maps.items() if found}, extra, taken
 
 
 def _mask_at_input(known: Tensor | None, net: Network, shown: InputImage, images: Tensor) -> Tensor | None:
@@ -316,13 +334,14 @@ def _neurons(
 
 
 def _sentence(
-    top: tuple[dict[str, Any], ...], about: dict[str, Any], main: Heatmap, mask: Tensor | None, label: str | None,
-    shares: list[tuple[float, float]], neurons: tuple[Neuron, ...], effect: Removal | None, scores: UnitScores,
-    stages: Sequence[str],
+    top: tuple[dict[str, Any], ...], about: dict[str, Any], main: Heatmap, tested: Faithfulness | None,
+    mask: Tensor | None, label: str | None, shares: list[tuple[float, float]], neurons: tuple[Neuron, ...],
+    effect: Removal | None, scores: UnitScores, stages: Sequence[str],
 ) -> tuple[Any, ...]:  # fmt: skip
     evidence = positive_evidence(main)
     said = [say.prediction(top, about), say.doubt_of_prediction(top, about)]
     said.append(say.region(main, None if evidence is None else concentration(evidence), stages))
+    said += say.faithful(tested)
     if mask is not None and shares and label is not None:
         said += say.on_object(label, about["name"], shares, float(mask.double().mean()), main.method)
     title = scores.criterion.upper() if scores.criterion == "cgnis" else scores.criterion

@@ -11,6 +11,7 @@ from typing import Any
 from pellucid.semantics import wording as w
 from pellucid.semantics.evidence import Concentration
 from pellucid.semantics.explanation import Clause, Neuron, Removal
+from pellucid.semantics.faithfulness import Faithfulness
 from pellucid.types import Heatmap
 
 
@@ -49,12 +50,7 @@ def region(heatmap: Heatmap, found: Concentration | None, stages: Sequence[str])
     layer, method = heatmap.layer.name, heatmap.method
     at = f"in the deepest stage ({layer})" if len(stages) > 1 and layer == stages[-1] else f"at {layer}"
     if found is None:
-        reason = {
-            "negative": "all evidence speaks against the target",
-            "constant": "the map is the same everywhere and points nowhere",
-            "zero": "the map is zero everywhere",
-            "not finite": "the map holds NaN or infinity",
-        }.get(heatmap.status[0], "there is no positive evidence")
+        reason = w.UNREADABLE.get(heatmap.status[0], "there is no positive evidence")
         return Clause(
             "failure",
             f"No region can be named: {at} {reason}.",
@@ -84,6 +80,50 @@ def _at(where: str) -> str:
         if where.endswith("side")
         else f"in its {where}"
     )
+
+
+def faithful(found: Faithfulness | None) -> list[Clause]:
+    """Whether the map orders the pixels better than what knows nothing of the network, and a doubt where it ignores the network.
+
+    An area under a curve is the mean of the probability along it, and so it is called.
+    """
+    if found is None:
+        return []
+    said = [] if found.curves is None else [_compared(found)]
+    alike = found.sanity.similarity
+    if found.sanity.insensitive and alike is not None:
+        text = (
+            f"With the upper half of the network randomized the map stays much the same (rank correlation "
+            f"{w.number(alike)}): it shows the **picture** more than the decision."
+        )
+        numbers: dict[str, float | str] = {"rank correlation with the map of a random upper half": alike}
+        said.append(Clause("faithfulness", text, numbers, found.layer, found.method))
+    return said
+
+
+def _compared(found: Faithfulness) -> Clause:
+    assert found.areas is not None
+    shown = w.percent if found.unit == "probability" else w.number
+    if found.verdict == "flat":
+        low, high = found.extremes
+        text = (
+            f"Whichever pixels are removed, the {found.unit} stays between {shown(low)} and {shown(high)}: that cannot "
+            "tell whether the map is right."
+        )
+        ends: dict[str, float | str] = {f"lowest {found.unit}": low, f"highest {found.unit}": high}
+        return Clause("faithfulness", text, ends, found.layer, found.method)
+    ours, theirs = found.areas["map"], found.areas["center"]
+    text = (
+        f"Removing pixels in the map's order leaves a {found.unit} of {shown(ours['deletion'])} on average, bringing them back "
+        f"{shown(ours['insertion'])} (in a center blob's order {shown(theirs['deletion'])} and {shown(theirs['insertion'])}): "
+        f"{w.FAITHFUL[found.verdict]}."
+    )
+    numbers: dict[str, float | str] = {
+        f"mean {found.unit}, pixels {what} by {whose}": areas[kind]
+        for whose, areas in (("this map", ours), ("a center blob", theirs))
+        for kind, what in (("deletion", "removed"), ("insertion", "brought back"))
+    }
+    return Clause("faithfulness", text, numbers, found.layer, found.method)
 
 
 def on_object(

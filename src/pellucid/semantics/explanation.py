@@ -17,6 +17,7 @@ from torch import Tensor
 from pellucid._version import __version__
 from pellucid.bibliography import PAPERS
 from pellucid.registry import get
+from pellucid.semantics.faithfulness import Faithfulness
 from pellucid.storage import write_arrays, write_json
 from pellucid.types import Heatmap, UnitScores
 
@@ -109,6 +110,7 @@ class Explanation:
     mask: Tensor | None
     mask_name: str | None
     cost: Cost
+    faithfulness: Faithfulness | None = None  # of the map the sentence speaks of
 
     @property
     def text(self) -> str:
@@ -139,6 +141,7 @@ class Explanation:
             if self.mask is None
             else {"name": self.mask_name, **({"png": _png(self.mask.byte() * 255)} if pictures else {})},
             "cost": asdict(self.cost),
+            "faithfulness": self._faithfulness(),
         }
 
     def save(self, path: str | Path) -> Path:
@@ -202,6 +205,12 @@ class Explanation:
             "box": _listed(self.boxes.get((layer, name))),
             **({"png": _png(scaled)} if pictures else {}),
         }
+
+    def _faithfulness(self) -> dict[str, Any] | None:
+        if self.faithfulness is None:
+            return None
+        said = [clause.text for clause in self.clauses if clause.kind == "faithfulness"]
+        return self.faithfulness.to_json(" ".join(said).replace("**", ""))
 
     def _neuron(self, neuron: Neuron, pictures: bool) -> dict[str, Any]:
         picture = {"png": _png(neuron.region.byte() * 255)} if pictures else {}

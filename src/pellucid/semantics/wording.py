@@ -8,6 +8,22 @@ UNSURE = 0.5  # a predicted class below this probability is called unsure
 RIVAL = 0.1  # a second class is named from this probability on
 LEAN = 0.48  # less than this part of the evidence that could lie on the object is a doubt (see `clauses.on_object`)
 FAINT = 0.05  # a smaller change of the probability is called hardly a change
+BETTER = 0.1  # advantage over a center blob from which on a map is called better, from minus that on worse (see `faithfulness`)
+
+# Why a map cannot be read, by its status.
+UNREADABLE = {
+    "negative": "all evidence speaks against the target",
+    "constant": "the map is the same everywhere and points nowhere",
+    "zero": "the map is zero everywhere",
+    "not finite": "the map holds NaN or infinity",
+}
+
+# What the comparison with a center blob comes to.
+FAITHFUL = {
+    "better": "the map is **better than a center blob**",
+    "as good": "the map is **only as good as a center blob**, which proves nothing either way",
+    "worse": "the map is **worse than a center blob**, do not rely on it here",
+}
 
 
 def percent(share: float) -> str:

@@ -107,6 +107,7 @@
     drawInk(view);
     drawWords(view);
     drawStrip(view, opacity, smooth);
+    drawTrust(view);
     for (const marked of document.querySelectorAll("[data-clause], [data-neuron]")) {
       marked.classList.toggle("active", itemOf(marked).key === item?.key);
     }
@@ -147,6 +148,16 @@
     const { cell } = state;
     byId("needle").hidden = !cell || map.status !== "ok";
     byId("readout").textContent = cell ? readCell(cell, stage, map) : "Point at the picture to read a cell and see how far it looks.";
+  }
+
+  /** Says beside the test of a map when the picture shows another one. */
+  function drawTrust({ regions, stage, method, title }) {
+    if (!byId("trust")) return;
+    const tested = byId("trust").dataset;
+    const same = stage.layer === tested.layer && method === tested.method;
+    byId("trust-other").hidden = same || regions.length > 0;
+    byId("trust-now").textContent = `${title} at ${stage.layer}`;
+    byId("trust-show").hidden = stageIndex(tested.layer) < 0;
   }
 
   function readCell(cell, stage, map) {
@@ -302,6 +313,10 @@
     document.addEventListener("click", (event) => pin(event.target, event.target.closest(".mention")));
     document.addEventListener("keydown", press);
     byId("download").addEventListener("click", download);
+    byId("trust-show")?.addEventListener("click", () => {
+      const tested = byId("trust").dataset;
+      choose({ at: stageIndex(tested.layer), method: tested.method });
+    });
     window.addEventListener("beforeprint", () => (byId("all-numbers").open = true));
   }
 
