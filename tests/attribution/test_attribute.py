@@ -107,6 +107,7 @@ def test_cost_of_every_method(net, x):
         "hierarchical": (2, 1),
         "tsgb": (2, 1),
         "cf-cam": (2 + 6 + 8 + 10, 1),  # every channel of three small stages
+        "shallow-cam": (3 + 1 / 5, 1),  # its walks start at the last stage; one image finds the way there
     }
     for name in pl.names("attribution"):
         cost = passes(net, lambda name=name: pl.attribute(net, x, name, normalized=True))

@@ -253,3 +253,15 @@ def blurred(x: Array, share: float) -> Array:
             total += tap
         out[k, i, j] /= total
     return out
+
+
+def smoothed(values: Array, sigma: float) -> Array:
+    """Every cell is the mean of all cells, weighed by a Gaussian of ``sigma`` cells."""
+    out = np.zeros(values.shape)
+    for i, j in np.ndindex(values.shape):
+        taps = [
+            (np.exp(-((a - i) ** 2 + (b - j) ** 2) / (2 * sigma**2)), values[a, b])
+            for a, b in np.ndindex(values.shape)
+        ]
+        out[i, j] = sum(tap * value for tap, value in taps) / sum(tap for tap, _ in taps)
+    return out

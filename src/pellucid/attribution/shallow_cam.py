@@ -25,6 +25,8 @@ the photographs and measured on the other by ``studies/shallow_cam.py``. Every p
   that zero and negative scores are explained too). The other arms start at the output, where ``"evidence"`` means contrastive;
 * ``mask``: ``"scaled"``, ``"plain"`` (F itself) or ``"none"`` (relevance alone). LayerCAM is F alone;
 * ``power``: 1 is the plain mask; the square root keeps many masks in a row from leaving a few points;
+* ``smooth``: M is averaged by a Gaussian whose σ is this share of the picture's shorter side (0: not at all). On grids finer than
+  that single cells are noise, max-pooling and strides having left the evidence of a whole window on one of them;
 * ``through``: ``"layers"`` as above, or ``"stages"``: from one asked layer or stage to the next at once;
 * ``reach``: ``"output"``, or ``"next"``: start from the F of the adjacent stage instead of the last one.
 
@@ -71,6 +73,7 @@ class ShallowCAM(Staged):
     seed: Start = "evidence"
     mask: Mask = "scaled"
     power: float = 0.5
+    smooth: float = 1 / 64
     through: Through = "layers"
     reach: Reach = "output"
     composite: str = "z-plus"
@@ -85,6 +88,10 @@ class ShallowCAM(Staged):
                 )
         if not self.power > 0:
             raise ValueError(f"Expected `power` above 0, got {self.power}; try 0.5.")
+        if not 0 <= self.smooth < 1:
+            raise ValueError(
+                f"Expected `smooth` to be a share of the picture from 0 to 1, got {self.smooth}; try 1 / 64."
+            )
         composite_named(self.composite)
         if self.arm != "adjacent" and (self.seed == "layercam" or self.reach == "next"):
             raise ValueError(
@@ -92,7 +99,16 @@ class ShallowCAM(Staged):
             )
 
     def maps(self, trace: Trace, layers: Sequence[str]) -> Mapping[str, Float[Tensor, "batch h w"]]:
-        """``Σ_k C_k`` of every layer, from the last one down."""
+        """``Σ_k C_k`` of every layer, smoothed."""
+        size = (int(trace.images.shape[2]), int(trace.images.shape[3]))
+        listed = trace.network.layers_at(size)
+        return {
+            name: _smoothed(map_, self.smooth * min(size), listed[name].stride)
+            for name, map_ in self._sums(trace, layers).items()
+        }
+
+    def _sums(self, trace: Trace, layers: Sequence[str]) -> dict[str, Float[Tensor, "batch h w"]]:
+        """``Σ_k C_k``, from the last layer down."""
         top = layers[-1]
         way = self._way(trace, layers)
         own = capture(trace.network, trace.images, way, trace.target)
@@ -167,6 +183,21 @@ class ShallowCAM(Staged):
             return weights
         mask = spatial if self.mask == "plain" else _scaled(spatial)
         return weights * (mask if self.power == 1 else mask.relu() ** self.power)
+
+
+def _smoothed(
+    maps: Float[Tensor, "batch h w"], sigma: float, stride: tuple[float, float]
+) -> Float[Tensor, "batch h w"]:
+    """Averaged by a Gaussian of ``sigma`` pixels on a grid of this stride; at the border the rest of the kernel counts."""
+    if not sigma:
+        return maps
+
+    def kernel(cells: int, step: float) -> Tensor:
+        place = step * torch.arange(cells, dtype=torch.float64)
+        taps = torch.exp(-((place[:, None] - place) ** 2) / (2 * sigma**2))
+        return (taps / taps.sum(1, keepdim=True)).to(maps)
+
+    return kernel(maps.shape[1], stride[0]) @ maps @ kernel(maps.shape[2], stride[1]).T
 
 
 def _scaled(maps: Maps) -> Maps:
