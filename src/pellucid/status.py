@@ -20,10 +20,11 @@ def judged(
     target: tuple[str, ...],
     *,
     rectified: bool = False,
+    notes: tuple[str, ...] = (),
 ) -> Heatmap:
     """A heatmap of raw maps with the status of each, judged before the final ReLU (``rectified``)."""
     status = tuple(_status(each) for each in values)
-    return Heatmap(values.relu() if rectified else values, layer, method, input_size, status, target)
+    return Heatmap(values.relu() if rectified else values, layer, method, input_size, status, target, notes)
 
 
 def _status(values: Float[Tensor, "h w"]) -> str:

@@ -167,7 +167,7 @@ class Heatmap:
 
     ``values`` is [batch h w]. ``status`` says per image whether the map can be read: ``"ok"``, ``"constant"``
     (the same value everywhere: it points nowhere), ``"negative"`` (all evidence speaks against the target; a
-    rectified map is then zero), ``"zero"``, or ``"not finite"``.
+    rectified map is then zero), ``"zero"``, or ``"not finite"``. ``notes``: what else a reader has to know, in words.
     """
 
     values: Float[Tensor, "batch h w"]
@@ -176,6 +176,7 @@ class Heatmap:
     input_size: tuple[int, int]
     status: tuple[str, ...]
     target: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return self.values.shape[0]

@@ -7,6 +7,7 @@ import pytest
 import torch
 from tests.networks import lively
 from tests.reference.models import Plain, Tangled
+from torch import nn
 
 import pellucid as pl
 from pellucid.relevance import propagate
@@ -65,3 +66,32 @@ def test_what_cannot_be_carried_is_said():
         recording.carry(recording.output, None, ["relu3"])
     with pytest.raises(ValueError, match="Expected relevance of shape"):
         recording.carry(recording.output, "relu2", ["relu1"])
+
+
+class Cumulative(nn.Module):
+    """A network with an operation nobody has a rule for."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv1, self.conv2, self.fc = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3), nn.Linear(4, 3)
+
+    def forward(self, x):
+        x = torch.cummax(self.conv1(x).relu(), 2).values
+        return self.fc(self.conv2(x).relu().mean((2, 3)))
+
+
+def test_operations_without_a_rule_are_named_beside_every_map_relevance_had_a_part_in():
+    net = wrapped(Cumulative)
+    assert Recording(net, images(), ["conv1", "conv2"]).unknown == ("cummax",)
+    methods = ["layercam", "lrp", "relevance-cam", "fg-cam", "shallow-cam", "cf-cam", "tsgb"]
+    found = pl.attribute(net, images(), methods, ["conv1"], normalized=True)
+    assert found["layercam"]["conv1"].notes == ()
+    for name in methods[1:]:
+        (note,) = found[name]["conv1"].notes
+        assert "no relevance rule for `cummax`" in note, name
+    assert pl.attribute(net, images(), "lrp", ["conv2"], normalized=True)["conv2"].notes == ()
+    told = pl.explain(
+        net, images()[:1], method="shallow-cam", layers=["conv1"], normalized=True, faithfulness=False
+    )
+    (said,) = [one for one in told.image["notes"] if "cummax" in one]
+    assert said.startswith("shallow-cam: no relevance rule")

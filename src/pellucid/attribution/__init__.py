@@ -88,6 +88,7 @@ def attribute(
     backward = any(each.needs == "gradient" for each in methods.values())
     parts: dict[tuple[str, str], list[Tensor]] = {}
     named: list[str] = []
+    notes: dict[str, tuple[str, ...]] = {}
     label = ", ".join(methods)
     for trace in traces(
         net, batch, shared, target, batch_size, gradients=backward, progress=progress, label=label
@@ -97,12 +98,15 @@ def attribute(
             for name, each in methods.items():
                 for place in places[name]:
                     parts.setdefault((name, place.name), []).append(each(trace, place.name).detach())
+                notes[name] = each.notes(trace)
     size = (int(batch.shape[2]), int(batch.shape[3]))
     maps: dict[str, dict[str, Heatmap]] = {name: {} for name in methods}
     for (name, where), values in parts.items():
         place = next(each for each in places[name] if each.name == where)
         rectified = methods[name].rectified and not signed
-        maps[name][where] = judged(torch.cat(values), place, name, size, tuple(named), rectified=rectified)
+        maps[name][where] = judged(
+            torch.cat(values), place, name, size, tuple(named), rectified=rectified, notes=notes[name]
+        )
     return maps if several else next(iter(maps.values()))
 
 

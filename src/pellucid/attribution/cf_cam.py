@@ -43,6 +43,7 @@ class CFCAM(Method):
     """CF-CAM: feature maps cut out by contrastive relevance, weighted by the image seen through them."""
 
     needs: ClassVar[Needs] = "passes"
+    propagates: ClassVar[bool] = True
     channels: int = 32
     blur: float = 0.06
 

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Float
@@ -31,6 +31,7 @@ from pellucid.capture import capture
 from pellucid.reading import precise
 from pellucid.registry import UnknownNameError, register, suggest
 from pellucid.relevance.recording import Recording
+from pellucid.relevance.unknown import note_unknown
 from pellucid.relevance.walk import relevances_of
 from pellucid.types import Trace
 
@@ -40,6 +41,7 @@ from pellucid.types import Trace
 class FGCAM(Staged):
     """FG-CAM: the class activation map of the last stage, carried to finer layers as relevance."""
 
+    propagates: ClassVar[bool] = True
     weights: Literal["gradient", "relevance"] = "gradient"
 
     def __post_init__(self) -> None:
@@ -55,6 +57,7 @@ class FGCAM(Staged):
         found = {layers[-1]: evidence.sum(1)}
         if len(layers) > 1:
             recording = Recording(trace.network, trace.images, layers, composite="z-plus")
+            note_unknown(trace, recording.unknown)
         for upper, lower in zip(layers[:0:-1], layers[-2::-1], strict=True):
             evidence = recording.carry(favorable(evidence), upper, [lower])[lower]
             found[lower] = evidence.sum(1)

@@ -34,6 +34,7 @@ class Relevance(Method):
     """Base of the methods that read relevance: ``composite`` and ``seed`` are names."""
 
     needs: ClassVar[Needs] = "passes"
+    propagates: ClassVar[bool] = True
     home: ClassVar[Home] = "input"
     rectified: ClassVar[bool] = False
     composite: str = "epsilon-plus"

@@ -22,6 +22,7 @@ from typing import ClassVar, Literal
 from jaxtyping import Float
 from torch import Tensor
 
+from pellucid.relevance.unknown import without_rule
 from pellucid.types import Trace
 
 Needs = Literal["activation", "gradient", "passes"]
@@ -36,7 +37,7 @@ class Method:
     by all methods and layers of a call) or ``"passes"`` (runs the network itself). ``home``: where the method
     belongs when no layers are named: every resolution stage, the last one, or the input. ``rectified``: a
     final ReLU is part of it. ``targeted``: it depends on the target. ``nonnegative``: it is made for
-    activations behind a rectifier; for signed ones its formula has poles.
+    activations behind a rectifier; for signed ones its formula has poles. ``propagates``: relevance has a part in it.
     """
 
     name: ClassVar[str] = ""
@@ -46,7 +47,12 @@ class Method:
     rectified: ClassVar[bool] = True
     targeted: ClassVar[bool] = True
     nonnegative: ClassVar[bool] = False
+    propagates: ClassVar[bool] = False
 
     @abstractmethod
     def __call__(self, trace: Trace, layer: str) -> Float[Tensor, "batch h w"]:
         """The map of every image at one layer, before the final ReLU."""
+
+    def notes(self, trace: Trace) -> tuple[str, ...]:
+        """What a reader of the trace's maps has to know, once they are made."""
+        return without_rule(trace) if self.propagates else ()

@@ -53,6 +53,7 @@ from pellucid.relevance.composites import composite_named
 from pellucid.relevance.passages import alike, passages
 from pellucid.relevance.recording import Recording
 from pellucid.relevance.seeds import seed_relevance
+from pellucid.relevance.unknown import note_unknown
 from pellucid.types import Trace
 
 Arm = Literal["adjacent", "spatial", "channel"]
@@ -69,6 +70,7 @@ class ShallowCAM(Staged):
     """Shallow-CAM: relevance handed from layer to layer, masked by each layer's own evidence."""
 
     nonnegative: ClassVar[bool] = True
+    propagates: ClassVar[bool] = True
     arm: Arm = "adjacent"
     seed: Start = "evidence"
     mask: Mask = "scaled"
@@ -116,6 +118,7 @@ class ShallowCAM(Staged):
         # one long walk of positive and negative relevance all but cancels at shallow stages
         wide = self.arm != "adjacent" and self.seed != "logit"
         recording = Recording(trace.network, trace.images, way, composite=self.composite, double=wide)
+        note_unknown(trace, recording.unknown)
         if self.arm != "adjacent":
             walked = self._walked(trace, recording, layers)
             return {name: self._weighted(walked[name], spatial[name]) for name in layers}

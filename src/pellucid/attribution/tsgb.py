@@ -79,6 +79,7 @@ class TSGB(Method):
     """TSGB: relevance from a classifier balanced between pro and contra, spread by the size of activations."""
 
     needs: ClassVar[Needs] = "passes"
+    propagates: ClassVar[bool] = True
     home: ClassVar[Home] = "input"
     balance: float = 1.0
 

@@ -62,6 +62,11 @@ class Ledger:
         """The layer's tensor is here: it lies behind the operations so far."""
         self.places[layer] = len(self.entries)
 
+    @property
+    def unknown(self) -> tuple[str, ...]:
+        """Names of the operations without a rule."""
+        return tuple(sorted({entry.name for entry in self.entries if not entry.known}))
+
     def behind(self, layer: str, what: str, like: Tensor) -> Tensor:
         """Sum of ``"bias"`` or ``"absorbed"`` over all operations behind a layer, per image."""
         total = torch.zeros(self.batch, dtype=torch.float64, device=like.device)

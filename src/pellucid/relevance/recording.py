@@ -43,11 +43,17 @@ class Recording:
         )
         images = images.to(net.device, net.dtype).detach()
         put_tag(images, Tag(image="itself"))
+        self._ledger = graph.ledger
         with graph:
             self._kept, self._output = recorded(net, images, layers)
             graph.finished = True
         self.activations: Mapping[str, Tensor] = {name: kept.detach() for name, kept in self._kept.items()}
         self.output = self._output.detach()
+
+    @property
+    def unknown(self) -> tuple[str, ...]:
+        """Operations without a rule: they get gradient × input, and cannot be trusted to conserve."""
+        return self._ledger.unknown
 
     def carry(
         self, relevance: Tensor, start: str | None, to: Sequence[str]

@@ -25,6 +25,7 @@ from pellucid.relevance.composites import Composite, composite_named
 from pellucid.relevance.graph import RelevanceGraph
 from pellucid.relevance.ledger import Ledger
 from pellucid.relevance.seeds import Seed, check_seed, seed_relevance
+from pellucid.relevance.unknown import note_unknown
 from pellucid.types import INPUT, Layer, Trace
 
 
@@ -147,7 +148,7 @@ def propagate(
         output=trace.output.to(given),
         bias={name: ledger.behind(name, "bias", trace.output) for name in trace.layers},
         absorbed={name: ledger.behind(name, "absorbed", trace.output) for name in trace.layers},
-        unknown=tuple(sorted({entry.name for entry in ledger.entries if not entry.known})),
+        unknown=ledger.unknown,
         losses=_losses(ledger),
     )
 
@@ -177,6 +178,7 @@ def relevances_of(
         double=double,
     )
     known[asked] = found
+    note_unknown(trace, found.unknown)
     return found
 
 

@@ -7,7 +7,7 @@ Gradients …) are computed when asked for by name. Whether the map the sentence
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -186,7 +186,7 @@ def _explain_one(
     ran, back = (0, 0) if tested is None else (tested.passes, tested.backward)
     return Explanation(
         network=_facts(net),
-        image={"name": shown.name, "notes": [*shown.notes, *net.notes], "original_size": list(shown.original_size),
+        image={"name": shown.name, "notes": [*shown.notes, *net.notes, *_notes(maps)], "original_size": list(shown.original_size),
                "size": [int(images.shape[2]), int(images.shape[3])]},
         view=shown.image,
         prediction=top,
@@ -231,10 +231,21 @@ def _maps(
                     size,
                     trace.target.names,
                     rectified=method.rectified,
+                    notes=method.notes(trace),
                 )
             taken = passes() if method is methods[0] else taken
     extra = sum(method.needs == "passes" for method in methods)
     return {layer: found for layer, found in maps.items() if found}, extra, taken
+
+
+def _notes(maps: Mapping[str, Mapping[str, Heatmap]]) -> list[str]:
+    """What the maps have to say of themselves, each with the methods it concerns."""
+    found: dict[str, list[str]] = {}
+    for layer in maps.values():
+        for name, one in layer.items():
+            for note in one.notes:
+                found.setdefault(note, []).append(name)
+    return [f"{', '.join(dict.fromkeys(names))}: {note}" for note, names in found.items()]
 
 
 def _mask_at_input(known: Tensor | None, net: Network, shown: InputImage, images: Tensor) -> Tensor | None:

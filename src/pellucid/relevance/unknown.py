@@ -1,0 +1,25 @@
+"""Which operations of a trace's network had no rule: said beside every map that relevance had a part in."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterable
+
+from pellucid.types import Trace
+
+
+def note_unknown(trace: Trace, names: Iterable[str]) -> None:
+    """Remember operations without a rule as long as the trace lives."""
+    _noted.setdefault(trace, set()).update(names)
+
+
+def without_rule(trace: Trace) -> tuple[str, ...]:
+    """A sentence for the reader of a map, where there is something to say."""
+    names = sorted(_noted.get(trace, ()))
+    if not names:
+        return ()
+    listed = ", ".join(f"`{name}`" for name in names)
+    return (f"no relevance rule for {listed}: gradient × input was used there, and need not conserve",)
+
+
+_noted: weakref.WeakKeyDictionary[Trace, set[str]] = weakref.WeakKeyDictionary()
