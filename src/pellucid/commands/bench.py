@@ -14,7 +14,7 @@ from pellucid.attribution import Method, attribute
 from pellucid.batches import as_batch
 from pellucid.capture import capture
 from pellucid.commands.comparison import Comparison, Entry
-from pellucid.commands.masks import mask_of, seen
+from pellucid.commands.masks import mask_of
 from pellucid.commands.sources import Source
 from pellucid.evaluation import Case, Measurement, Metric, merge
 from pellucid.evaluation.controls import blurred, controls
@@ -65,7 +65,7 @@ class Bench:
             known = (
                 scene.object_mask() if scene is not None else mask_of(source, read, Path(folder or ""), most)
             )
-            mask = seen(self.net, known)
+            mask = self.net.preprocess.view_mask(known)
         return picture, scene, mask
 
     def measure(self, batch: list[tuple[Source, Any]], bar: Any, directory: RunDirectory) -> None:

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from jaxtyping import Bool
-from PIL import Image
-from torch import Tensor
 
 from pellucid.data.images import InputImage, read_image
 from pellucid.data.pixels import ImageError
-from pellucid.network import Network
 
 if TYPE_CHECKING:
     from pellucid.commands.sources import Source
@@ -35,9 +30,3 @@ def mask_of(source: Source, picture: InputImage, folder: Path, max_pixels: int) 
             f"Expected a mask of the image's size {height}×{width}, got {mask.image.height}×{mask.image.width} in `{file}`"
         )
     return np.asarray(np.asarray(mask.image).any(-1))
-
-
-def seen(net: Network, mask: Any) -> Bool[Tensor, "height width"]:
-    """A mask resized and cropped as the network sees the picture; at least half of a pixel makes it the object's."""
-    grey = Image.fromarray(mask.astype(np.uint8) * 255).convert("RGB")
-    return torch.from_numpy(np.asarray(net.preprocess.view(grey).convert("L")) >= 128)

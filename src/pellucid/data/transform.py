@@ -14,8 +14,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, Self, get_args
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
@@ -178,6 +179,11 @@ class Preprocess:
     def view(self, image: Image.Image | InputImage) -> Image.Image:
         """The picture the network sees, RGB, aligned with the tensor; gray if `channels` is 1."""
         return self._prepared(image).convert("RGB")
+
+    def view_mask(self, mask: Bool[np.ndarray, "h w"]) -> Bool[Tensor, "height width"]:
+        """A mask of the picture, resized and cropped as the picture is; at least half of a pixel makes it the object's."""
+        gray = Image.fromarray(np.asarray(mask).astype(np.uint8) * 255).convert("RGB")
+        return torch.from_numpy(np.asarray(self.view(gray).convert("L")) >= 128)
 
     def normalize(self, batch: Tensor) -> Tensor:
         """Pixels [..., channel, h, w], uint8 or float in [0, 1], to normalized floats (float32 from uint8).

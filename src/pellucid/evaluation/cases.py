@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
-from PIL import Image
 from torch import Tensor
 
 from pellucid.attribution import attribute
@@ -90,9 +89,7 @@ def _object_masks(
     net: Network, renderings: Sequence[Any], batch: Tensor
 ) -> Bool[Tensor, "batch height width"]:
     """The main object of every rendering, resized and cropped as the picture is; empty where there is none."""
-    grey = [Image.fromarray(one.object_mask().astype(np.uint8) * 255).convert("RGB") for one in renderings]
-    views = np.stack([np.asarray(net.preprocess.view(each).convert("L")) for each in grey])
-    return torch.from_numpy(views >= 128).to(batch.device)
+    return torch.stack([net.preprocess.view_mask(one.object_mask()) for one in renderings]).to(batch.device)
 
 
 def _masks(masks: Any, batch: Tensor) -> Bool[Tensor, "batch height width"]:

@@ -28,7 +28,6 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
-from PIL import Image
 from torch import Tensor
 
 from pellucid.data.preprocess import to_batch
@@ -257,7 +256,7 @@ def _effects(
         probability = judge(net, output, target, torch.zeros(len(output), dtype=torch.long)).double()
         names, masks = [], []
         for name, mask, _ in listed:
-            seen = _at_input(net, mask)
+            seen = net.preprocess.view_mask(mask)
             if bool(seen.any()):
                 names.append(name)
                 masks.append(seen)
@@ -278,11 +277,6 @@ def _outputs(net: Network, pictures: Iterator[np.ndarray], batch_size: int) -> F
             batch = to_batch(part, net.preprocess)[0].to(net.device, net.dtype)
             rows += [precise(net(each)).cpu() for each in torch.split(batch, at_once(batch, batch_size))]
     return torch.cat(rows[1:] or rows)
-
-
-def _at_input(net: Network, mask: np.ndarray) -> Bool[Tensor, "height width"]:
-    grey = Image.fromarray(mask.astype(np.uint8) * 255).convert("RGB")
-    return torch.from_numpy(np.asarray(net.preprocess.view(grey).convert("L")) >= 128)
 
 
 def _reason(saliency: Tensor, effects: Effects, effect: Tensor) -> str | None:

@@ -256,11 +256,8 @@ def _mask_at_input(known: Tensor | None, net: Network, shown: InputImage, images
         raise ValueError(
             f"Expected a mask of the image's size {height}×{width}, got {known.shape[0]}×{known.shape[1]}."
         )
-    grey = Image.fromarray(known.numpy().astype(np.uint8) * 255).convert("RGB")
-    view = np.asarray(net.preprocess.view(grey).convert("L"))
-    if view.shape != tuple(images.shape[2:]):
-        return None
-    return torch.from_numpy(view >= 128)
+    view = net.preprocess.view_mask(known.numpy())
+    return view if view.shape == images.shape[2:] else None
 
 
 def _measure(
