@@ -33,7 +33,7 @@ def main() -> None:
         page = next(Path(folder).glob("*.html"))
         with sync_playwright() as driver:
             browser = driver.chromium.launch(executable_path=options.chromium, args=ARGUMENTS)
-            window = browser.new_page(viewport={"width": 1280, "height": 1010})
+            window = browser.new_page(viewport={"width": 1280, "height": 1372})
             window.goto(page.as_uri())
             window.wait_for_timeout(800)
             shot = window.screenshot()

@@ -30,7 +30,7 @@ _EXAMPLES = """\
 examples:
   pellucid explain                       the embedded network on an embedded picture
   pellucid explain photo.jpg --net torchvision:resnet50 --weights DEFAULT --out result
-  pellucid evaluate --methods layercam gradcam --metric energy --baseline layercam
+  pellucid evaluate --methods shallow-cam layercam --metric energy --baseline layercam
   pellucid models --layers torchvision:resnet18"""
 
 

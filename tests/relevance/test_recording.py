@@ -11,6 +11,7 @@ from torch import nn
 
 import pellucid as pl
 from pellucid.relevance import propagate
+from pellucid.relevance.passages import passages
 from pellucid.relevance.recording import Recording
 
 
@@ -95,3 +96,22 @@ def test_operations_without_a_rule_are_named_beside_every_map_relevance_had_a_pa
     )
     (said,) = [one for one in told.image["notes"] if "cummax" in one]
     assert said.startswith("shallow-cam: no relevance rule")
+
+
+class OneStage(nn.Module):
+    """Its only stage is its first layer, as the patch embedding of a transformer."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed, self.fc = nn.Conv2d(3, 4, 4, 4), nn.Linear(4, 3)
+
+    def forward(self, x):
+        return self.fc(self.embed(x).relu().mean((2, 3)))
+
+
+def test_a_network_whose_first_layer_is_its_only_stage():
+    net = wrapped(OneStage)
+    assert passages(net, images(), "embed") == ()
+    found = pl.attribute(net, images(), "shallow-cam", normalized=True)
+    assert list(found) == ["embed"]
+    assert found["embed"].values.shape == (2, 4, 4)

@@ -137,7 +137,7 @@ class ShallowCAM(Staged):
 
     def _way(self, trace: Trace, layers: Sequence[str]) -> list[str]:
         """The layers and what lies on the way between them, in order."""
-        if self.arm != "adjacent" or self.through == "stages" or self.reach == "next":
+        if len(layers) == 1 or self.arm != "adjacent" or self.through == "stages" or self.reach == "next":
             return list(layers)
         listed = trace.network.layers_at((int(trace.images.shape[2]), int(trace.images.shape[3])))
         between = [
@@ -194,6 +194,7 @@ def _smoothed(
     """Averaged by a Gaussian of ``sigma`` pixels on a grid of this stride; at the border the rest of the kernel counts."""
     if not sigma:
         return maps
+    # the tails are not cut off: far from all evidence they still order the cells by their distance from it
 
     def kernel(cells: int, step: float) -> Tensor:
         place = step * torch.arange(cells, dtype=torch.float64)

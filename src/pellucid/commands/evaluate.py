@@ -48,7 +48,7 @@ class Evaluate(ImageOptions):
 
     images: Images = ("scenes:test/0-15",)
     """files, folders, patterns, scenes:SPLIT/INDEX or scenes:SPLIT/FIRST-LAST"""
-    methods: Annotated[tuple[str, ...], flag("NAME ...")] = ("layercam", "gradcam")
+    methods: Annotated[tuple[str, ...], flag("NAME ...")] = ("shallow-cam", "layercam")
     """attribution methods, or all; "pellucid methods" lists them"""
     layers: Layers = ()
     """where to look; by default where each method belongs: every stage, or the input"""

@@ -36,6 +36,8 @@ def passages(net: Network, images: Float[Tensor, "batch channel height width"], 
 def _found(net: Network, image: Tensor, top: str) -> tuple[str, ...]:
     listed = net.layers_at((int(image.shape[2]), int(image.shape[3])))
     below = [each.name for each in listed if each.index < listed[top].index and not passive(each.kind)]
+    if not below:
+        return ()
     recording = Recording(net, image, [*below, top])
     start = recording.activations[top].relu()  # what is not active has nobody to hand relevance to
     arrived = recording.carry(start / start.sum(), top, below)

@@ -9,14 +9,15 @@ and for a Gaussian in the middle of the picture, a control that knows neither ne
 
 The map is *better* from an advantage of `wording.BETTER` on, *worse* from minus that on, and else *as good*: where the object
 sits in the middle, a good map and the blob agree. Where the swing is below `wording.FAINT`, nothing moves the network enough to
-tell maps apart. With 8 steps the advantage is within 0.09 of that with 48 for 95 of 100 pictures, hence 0.1. Blurred noise in
-place of the map is then called better for 0 to 3 % of the scenes with the honest embedded networks and 13 % of photographs
-with ResNet-18, LayerCAM of the deepest stage for 52 to 55 and 72 %. With the confounded networks, to which the whole
-picture speaks, it is noise for 8 and 34 %, LayerCAM for 34 and 53 %: better than a blob is needed, no proof.
+tell maps apart. With 8 steps the advantage is within 0.07 of that with 48 for 95 of 100 pictures, hence 0.1. Blurred noise in
+place of the map is then called better for 0 to 2 % of the scenes with the honest embedded networks and 21 % of photographs
+with ResNet-18, Shallow-CAM of the deepest stage for 42 to 50 and 71 %. With the confounded networks, to which the whole
+picture speaks, it is noise for 9 and 41 %, Shallow-CAM for 39 and 62 %: better than a blob is needed, no proof
+(``studies/faithfulness.py``).
 
 The sanity check (Adebayo et al. 2018; `pellucid.evaluation.randomization`) is the mean rank correlation with the maps of
 copies of the network whose upper half of layers is random: with all layers random any map changes, that half tells methods
-apart. Single draws differ by 0.04 to 0.25 (standard deviation), so there are `DRAWS`.
+apart. Single draws differ by 0.04 to 0.26 (standard deviation), so there are `DRAWS`.
 
 Cost: 3 forward passes for the ends of the curves (the clean, the blurred and the empty picture, shared by both maps) and
 2 · 2 · (`STEPS` − 1) between them, 31 in all; for each of `DRAWS` random networks one more, so 34. Methods that run the

@@ -6,7 +6,7 @@ import re
 
 UNSURE = 0.5  # a predicted class below this probability is called unsure
 RIVAL = 0.1  # a second class is named from this probability on
-LEAN = 0.48  # less than this part of the evidence that could lie on the object is a doubt (see `clauses.on_object`)
+LEAN = 0.5  # less than this part of the evidence that could lie on the object is a doubt (default map, see `clauses.on_object`)
 FAINT = 0.05  # a smaller change of the probability is called hardly a change
 BETTER = 0.1  # advantage over a center blob from which on a map is called better, from minus that on worse (see `faithfulness`)
 

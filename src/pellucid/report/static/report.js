@@ -101,7 +101,7 @@
     byId("legend").classList.toggle("off", !readable || regions.length > 0);
     if (readable) {
       byId("ramp").getContext("2d").putImageData(Maps.palette(map, opacity), 0, 0);
-      byId("low").textContent = figure(map.min);
+      byId("low").textContent = Math.abs(map.min) < 1e-6 * map.max ? "0" : figure(map.min);
       byId("high").textContent = figure(map.max);
     }
     drawInk(view);
