@@ -68,3 +68,22 @@ def test_every_embedded_network_ships_weights_and_a_card_and_is_small():
         weights = embedded.weights_of(name)
         assert weights.stat().st_size < 3_000_000
         assert weights.with_suffix(".md").is_file()
+
+
+def test_the_readme_states_the_margins_of_the_study():
+    study = (ROOT / "studies/results/shallow-cam.md").read_text(encoding="utf-8")
+    stated = re.findall(r"[+−]\d+\.\d\d \[[+−]\d+\.\d\d, [+−]\d+\.\d\d\]", README)
+    assert len(stated) >= 14
+    assert all(margin in study for margin in stated)
+
+
+def test_the_readme_states_the_cost_of_relevance_that_was_measured():
+    text = (ROOT / "benchmarks/speed/relevance.md").read_text(encoding="utf-8")
+    vgg = text.split("## vgg16")[1].split("## ")[0]
+    cost = {
+        row.split("|")[1].strip(): row.split("|")[2].strip()
+        for row in vgg.splitlines()
+        if row.startswith("|")
+    }
+    said = f"{cost['pellucid, layers']} forward passes on VGG-16 (zennit {cost['zennit']}, captum {cost['captum']})"
+    assert said in README
