@@ -15,9 +15,9 @@ draw has a seed of its own, the un-randomized step is part of no mean, and draws
 
 What tells methods apart is the upper half of the layers, not all of them. With all random, guided backpropagation is
 no more like its original than LayerCAM is: a new stem alone changes everything. With the upper half random,
-Grad-CAM++ and Eigen-CAM of shallow stages stay at 1.0, guided backpropagation at 0.9 on the embedded networks (0.6 to 0.7
-on SqueezeNet and ResNet-18); LayerCAM comes to 0.8 at most, Grad-CAM to 0.1. So an image's map counts as insensitive
-from `INSENSITIVE` on, with the upper half or with all random.
+Grad-CAM++ and Eigen-CAM of shallow stages stay what they were, guided backpropagation nearly so on the embedded networks
+(less on SqueezeNet and ResNet-18), while LayerCAM, Grad-CAM and Shallow-CAM of the deepest stage change
+(``studies/sanity.py``). So an image's map counts as insensitive from `INSENSITIVE` on, with the upper half or with all random.
 """
 
 from __future__ import annotations
