@@ -345,3 +345,12 @@ def _permuted(
     order = [step - 1 for step in moved.stride()]
     rows, columns = order.index(field.dims[0]), order.index(field.dims[1])
     return Field(field.geometry, (rows, columns)) if rows < columns else None
+
+
+def gaussian(side: int, sigma: float, reach: int | None = None) -> Float[Tensor, "side side"]:
+    """Weights of a Gaussian filter along one axis, cut off beyond ``reach`` cells; rows sum to 1."""
+    distance = torch.arange(side, dtype=torch.float64)[:, None] - torch.arange(side, dtype=torch.float64)
+    weights = (-((distance / sigma).square()) / 2).exp()
+    if reach is not None:
+        weights = weights * (distance.abs() <= reach)
+    return weights / weights.sum(1, keepdim=True)

@@ -74,6 +74,12 @@ def groups(count: int, batch: int, rows: int = 16) -> list[range]:
     return [range(first, min(first + step, count)) for first in range(0, count, step)]
 
 
+def unit(maps: Float[Tensor, "batch map h w"]) -> Float[Tensor, "batch map h w"]:
+    """Each map from its least to its largest value on [0, 1]; a constant one is zero."""
+    low, high = maps.amin((2, 3), keepdim=True), maps.amax((2, 3), keepdim=True)
+    return (maps - low) / torch.where(high > low, high - low, 1)
+
+
 def _held(tensors: Mapping[str, Tensor], layer: str, what: str) -> Tensor:
     if layer not in tensors:
         raise UnknownNameError(

@@ -30,8 +30,8 @@ from torch import Tensor
 from pellucid.attribution.method import Method, Needs
 from pellucid.attribution.rsi_gradcam import probability
 from pellucid.capture import capture
-from pellucid.geometry import upsample
-from pellucid.reading import groups, precise
+from pellucid.geometry import gaussian, upsample
+from pellucid.reading import groups, precise, unit
 from pellucid.registry import register
 from pellucid.relevance.walk import relevances_of
 from pellucid.types import Layer, Trace
@@ -86,19 +86,8 @@ class CFCAM(Method):
         return torch.stack(found, 1)
 
 
-def unit(maps: Float[Tensor, "batch map h w"]) -> Float[Tensor, "batch map h w"]:
-    """Each map from its least to its largest value on [0, 1]; a constant one is zero."""
-    low, high = maps.amin((2, 3), keepdim=True), maps.amax((2, 3), keepdim=True)
-    return (maps - low) / torch.where(high > low, high - low, 1)
-
-
 def blurred(images: Float[Tensor, "batch channel h w"], share: float) -> Float[Tensor, "batch channel h w"]:
     """Gaussian blur with a σ of ``share`` of the shorter side; at the border the rest of the kernel counts."""
     sigma = share * min(images.shape[2:])
-
-    def kernel(size: int) -> Tensor:
-        place = torch.arange(size, dtype=torch.float64)
-        taps = torch.exp(-((place[:, None] - place) ** 2) / (2 * sigma**2))
-        return (taps / taps.sum(1, keepdim=True)).to(images)
-
-    return kernel(images.shape[2]) @ images @ kernel(images.shape[3]).T
+    rows, columns = (gaussian(side, sigma).to(images) for side in images.shape[2:])
+    return rows @ images @ columns.T

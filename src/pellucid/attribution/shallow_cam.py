@@ -47,7 +47,8 @@ from torch import Tensor
 
 from pellucid.attribution.staged import Staged
 from pellucid.capture import capture
-from pellucid.reading import precise
+from pellucid.geometry import gaussian
+from pellucid.reading import precise, unit
 from pellucid.registry import UnknownNameError, register, suggest
 from pellucid.relevance.composites import composite_named
 from pellucid.relevance.passages import alike, passages
@@ -184,7 +185,7 @@ class ShallowCAM(Staged):
         """``r ⊙ m``."""
         if self.mask == "none":
             return weights
-        mask = spatial if self.mask == "plain" else _scaled(spatial)
+        mask = spatial if self.mask == "plain" else unit(spatial)
         return weights * (mask if self.power == 1 else mask.relu() ** self.power)
 
 
@@ -195,19 +196,9 @@ def _smoothed(
     if not sigma:
         return maps
     # the tails are not cut off: far from all evidence they still order the cells by their distance from it
-
-    def kernel(cells: int, step: float) -> Tensor:
-        place = step * torch.arange(cells, dtype=torch.float64)
-        taps = torch.exp(-((place[:, None] - place) ** 2) / (2 * sigma**2))
-        return (taps / taps.sum(1, keepdim=True)).to(maps)
-
-    return kernel(maps.shape[1], stride[0]) @ maps @ kernel(maps.shape[2], stride[1]).T
-
-
-def _scaled(maps: Maps) -> Maps:
-    """Every feature map by its own least and largest value; a flat one speaks for no position and becomes zero."""
-    low, high = maps.amin((2, 3), keepdim=True), maps.amax((2, 3), keepdim=True)
-    return (maps - low) / torch.where(high > low, high - low, 1)
+    sides = zip(maps.shape[1:], stride, strict=True)
+    rows, columns = (gaussian(cells, sigma / step).to(maps) for cells, step in sides)
+    return rows @ maps @ columns.T
 
 
 def _for_and_net(spatial: Maps, signed: Maps) -> Maps:

@@ -17,6 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from pellucid.geometry import gaussian
 from pellucid.types import Heatmap
 
 LUMINANCE = (0.299, 0.587, 0.114)  # Rec. 601
@@ -88,12 +89,3 @@ def blurred(maps: Heatmap | Tensor, sigma: float) -> Heatmap | Tensor:
         return maps
     rows, columns = (gaussian(int(side), sigma).to(maps) for side in maps.shape[-2:])
     return rows @ maps @ columns.T
-
-
-def gaussian(side: int, sigma: float, reach: int | None = None) -> Float[Tensor, "side side"]:
-    """Weights of a Gaussian filter along one axis, cut off beyond ``reach`` cells; rows sum to 1."""
-    distance = torch.arange(side, dtype=torch.float64)[:, None] - torch.arange(side, dtype=torch.float64)
-    weights = (-((distance / sigma).square()) / 2).exp()
-    if reach is not None:
-        weights = weights * (distance.abs() <= reach)
-    return weights / weights.sum(1, keepdim=True)

@@ -25,7 +25,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from pellucid.evaluation.measurement import Measurement
-from pellucid.evaluation.metric import Case, Metric, Needs
+from pellucid.evaluation.metric import Case, Metric, Needs, orders
 from pellucid.registry import register
 from pellucid.types import Heatmap
 
@@ -234,8 +234,7 @@ def undefined(
     """Why an image has no value, None where it has: its mask, or its map (``positive``: it needs positive saliency)."""
     empty = ~masks.flatten(1).any(1)
     low, high = saliency.flatten(1).amin(1), saliency.flatten(1).amax(1)  # NaN in a map shows in both
-    size = torch.maximum(low.abs(), high.abs())
-    constant = high - low <= 8 * torch.finfo(saliency.dtype).eps * size
+    constant = ~orders(saliency.flatten(1))
     reasons: list[str | None] = []
     for row in zip(empty, ~(low.isfinite() & high.isfinite()), constant, high <= 0, strict=True):
         bare, broken, flat, negative = map(bool, row)

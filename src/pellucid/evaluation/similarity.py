@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from pellucid.evaluation.controls import gaussian
+from pellucid.geometry import gaussian
 
 
 def spearman(
