@@ -25,6 +25,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map_only
 
+from pellucid.network import Network
 from pellucid.relevance.calls import Invocation, Tag, plain_name, put_tag, tag_of, tensors_in
 from pellucid.relevance.composites import Composite
 from pellucid.relevance.ledger import Ledger
@@ -35,6 +36,18 @@ _ASKING = {"__get__", "__set__", "size", "dim", "numel", "stride", "register_hoo
     "is_floating_point", "__len__", "untyped_storage", "data_ptr", "retain_grad", "is_inference",
 }  # fmt: skip
 _AFFINE = {"conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "linear"}
+
+
+def graph_for(
+    net: Network, images: Tensor, composite: Composite, *, double: bool, keep: bool = False
+) -> tuple[RelevanceGraph, Tensor]:
+    """A graph for these images, and the images as an object of its own to write their tag on."""
+    half = net.dtype in (torch.float16, torch.bfloat16)  # no type to divide in: such walks are in float32
+    precision = torch.float64 if double else torch.float32 if half else None
+    graph = RelevanceGraph(composite, net.preprocess.bounds(), max(1, len(images)), precision, keep)
+    images = images.to(net.device, net.dtype).detach()
+    put_tag(images, Tag(image="itself"))
+    return graph, images
 
 
 class RelevanceGraph(TorchFunctionMode):

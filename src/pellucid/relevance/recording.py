@@ -15,9 +15,8 @@ from torch import Tensor
 from pellucid.capture import recorded
 from pellucid.network import Network
 from pellucid.registry import UnknownNameError, suggest
-from pellucid.relevance.calls import Tag, put_tag
 from pellucid.relevance.composites import Composite, composite_named
-from pellucid.relevance.graph import RelevanceGraph
+from pellucid.relevance.graph import graph_for
 
 
 class Recording:
@@ -36,13 +35,7 @@ class Recording:
         composite: str | Composite = "z-plus",
         double: bool = False,
     ) -> None:
-        half = net.dtype in (torch.float16, torch.bfloat16)
-        precision = torch.float64 if double else torch.float32 if half else None
-        graph = RelevanceGraph(
-            composite_named(composite), net.preprocess.bounds(), max(1, len(images)), precision, keep=True
-        )
-        images = images.to(net.device, net.dtype).detach()
-        put_tag(images, Tag(image="itself"))
+        graph, images = graph_for(net, images, composite_named(composite), double=double, keep=True)
         self._ledger = graph.ledger
         with graph:
             self._kept, self._output = recorded(net, images, layers)

@@ -20,9 +20,8 @@ from torch import Tensor
 from pellucid.capture import capture
 from pellucid.layers import Layers
 from pellucid.network import Network, TargetLike
-from pellucid.relevance.calls import Tag, put_tag
 from pellucid.relevance.composites import Composite, composite_named
-from pellucid.relevance.graph import RelevanceGraph
+from pellucid.relevance.graph import graph_for
 from pellucid.relevance.ledger import Ledger
 from pellucid.relevance.seeds import Seed, check_seed, seed_relevance
 from pellucid.relevance.unknown import note_unknown
@@ -120,15 +119,11 @@ def propagate(
     rules = composite_named(composite)
     check_seed(seed)
     wide = seed != "logit" if double is None else double
-    half = net.dtype in (torch.float16, torch.bfloat16)  # no type to divide in: such walks are in float32
-    precision = torch.float64 if wide else torch.float32 if half else None
-    given = torch.float32 if half else net.dtype
+    given = torch.float32 if net.dtype in (torch.float16, torch.bfloat16) else net.dtype
     if not isinstance(images, Tensor) or images.ndim != 4:
         capture(net, images, layers, target)  # says what is wrong with them
     listed = net.layers_at((int(images.shape[2]), int(images.shape[3])))
-    graph = RelevanceGraph(rules, net.preprocess.bounds(), max(1, int(images.shape[0])), precision)
-    images = images.to(net.device, net.dtype).detach()  # an object of our own to write the tag on
-    put_tag(images, Tag(image="itself"))
+    graph, images = graph_for(net, images, rules, double=wide)
     started: list[Tensor] = []
 
     def score(output: Tensor) -> Tensor:
