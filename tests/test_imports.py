@@ -16,7 +16,7 @@ ORDER = [
     {"data", "embedded"},
     {"network", "checkpoint"},
     {"loading", "capture"},
-    {"batches", "reading"},
+    {"batches", "reading", "observing"},
     {"relevance"},
     {"attribution", "neurons", "dissection", "visualization", "interpretable", "training"},
     {"evaluation"},

@@ -345,6 +345,6 @@ def test_a_layer_that_does_not_run_this_time():
             )
 
     with pytest.raises(
-        ValueError, match=r"^Expected layer `conv2` of `Fickle` to run for these images, but it did not"
+        ValueError, match=r"^Expected layer `conv2` of `Fickle` to run for this input, but it did not"
     ):
         pl.Tail(wrap(Fickle()), images(1) - 5, "conv2")

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from pellucid.capture import capture as capture
     from pellucid.data.images import read_image as read_image
     from pellucid.data.preprocess import Preprocess as Preprocess
+    from pellucid.data.concepts import open_concepts as open_concepts
+    from pellucid.dissection import UnitTable as UnitTable
+    from pellucid.dissection import dissect as dissect
     from pellucid.evaluation import evaluate as evaluate
     from pellucid.network import Network as Network
     from pellucid.network import load as load
@@ -40,6 +43,9 @@ _HOME = {
     "capture": "capture",
     "read_image": "data.images",
     "Preprocess": "data.preprocess",
+    "open_concepts": "data.concepts",
+    "UnitTable": "dissection",
+    "dissect": "dissection",
     "evaluate": "evaluation",
     "Explanation": "semantics",
     "explain": "semantics",

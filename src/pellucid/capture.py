@@ -40,7 +40,7 @@ def capture(
     ``autocast``. Raises UnknownNameError for an unknown layer, and ValueError for unusable images or when
     the score depends on none of the layers.
     """
-    images = _as_input(net, images)
+    images = as_input(net, images)
     with torch.inference_mode(False), undisturbed(net.module), torch.set_grad_enabled(False):
         images = images.clone() if images.is_inference() else images.detach()
         kept, places, output = _forward(net, images, layers, gradients)
@@ -67,11 +67,19 @@ def recorded(
 
     For walks that start anywhere and go anywhere: `torch.autograd.grad(kept[upper], kept[lower], …)`.
     """
-    images = _as_input(net, images)
+    images = as_input(net, images)
     with torch.inference_mode(False), undisturbed(net.module), torch.set_grad_enabled(False):
         images = images.clone() if images.is_inference() else images.detach()
         kept, _, output = _forward(net, images, layers, gradients=True)
     return kept, output
+
+
+def unreached(net: Network, layer: str) -> ValueError:
+    """What to raise where a layer did not run."""
+    return ValueError(
+        f"Expected layer `{layer}` of `{net.name}` to run for this input, but it did not; "
+        "the network takes another path here, try another layer."
+    )
 
 
 def _forward(
@@ -87,14 +95,12 @@ def _forward(
         output = net.select(net.module(x), len(x))
     missing = [name for name in wanted if name not in kept]
     if missing:
-        raise ValueError(
-            f"Expected layer `{missing[0]}` of `{net.name}` to run for this input, but it did not; "
-            "the network takes another path here, try another layer."
-        )
+        raise unreached(net, missing[0])
     return kept, {name: layer for name, (layer, _) in wanted.items()}, output
 
 
-def _as_input(net: Network, images: Tensor) -> Tensor:
+def as_input(net: Network, images: Tensor) -> Tensor:
+    """Normalized images on the network's device and in its precision. Raises ValueError for anything else."""
     channels = net.input_shape[0]
     if (
         not isinstance(images, Tensor)
@@ -196,7 +202,7 @@ class Tail:
 
     def __init__(self, net: Network, images: Float[Tensor, "batch channel height width"], layer: str) -> None:
         self.net, self.name = net, layer
-        images = _as_input(net, images)
+        images = as_input(net, images)
         layers = net.layers_at((int(images.shape[2]), int(images.shape[3])))
         self.layer, self._call = layers.find(layer)
         self._skipped = _finished_before(layers.calls, self._call) if self._call is not None else ()
@@ -270,10 +276,7 @@ class Tail:
             with _reading(self.net.module, {self.name: self._call}, kept, gradients=False):
                 output = self.net(self.images.clone())
         if self.name not in kept:
-            raise ValueError(
-                f"Expected layer `{self.name}` of `{self.net.name}` to run for these images, but it did not; "
-                "the network takes another path here, try another layer."
-            )
+            raise unreached(self.net, self.name)
         return kept[self.name], output
 
     @contextlib.contextmanager

@@ -185,6 +185,17 @@ class Preprocess:
         gray = Image.fromarray(np.asarray(mask).astype(np.uint8) * 255).convert("RGB")
         return torch.from_numpy(np.asarray(self.view(gray).convert("L")) >= 128)
 
+    def positions(
+        self, picture: tuple[int, int], size: tuple[int, int], grid: tuple[int, int]
+    ) -> tuple[Float[np.ndarray, " rows"], Float[np.ndarray, " columns"]]:
+        """Where the centers of a ``grid`` (rows, columns) over the view of ``size`` (height, width) lie in a picture of (width,
+        height), as shares of its height and width in [0, 1): to sample what is stored beside the picture in any size."""
+        wide, high = self._resized_size(*picture)
+        left, top = self._corner(wide, high) if self.crop is not None else (0, 0)
+        rows = (top + (np.arange(grid[0]) + 0.5) * size[0] / grid[0]) / high
+        columns = (left + (np.arange(grid[1]) + 0.5) * size[1] / grid[1]) / wide
+        return np.clip(rows, 0, np.nextafter(1, 0)), np.clip(columns, 0, np.nextafter(1, 0))
+
     def normalize(self, batch: Tensor) -> Tensor:
         """Pixels [..., channel, h, w], uint8 or float in [0, 1], to normalized floats (float32 from uint8).
 
@@ -223,9 +234,13 @@ class Preprocess:
         if self.crop is None:
             return picture
         height, width = (self.crop, self.crop) if isinstance(self.crop, int) else self.crop
-        # rounding halves to even, as torchvision's CenterCrop does
-        left, top = round((picture.width - width) / 2), round((picture.height - height) / 2)
+        left, top = self._corner(picture.width, picture.height)
         return picture.crop((left, top, left + width, top + height))
+
+    def _corner(self, width: int, height: int) -> tuple[int, int]:
+        """(left, top) of the crop in a resized picture; rounding halves to even, as torchvision's CenterCrop does."""
+        high, wide = self.size or (height, width)
+        return round((width - wide) / 2), round((height - high) / 2)
 
     def _resized(self, picture: Image.Image) -> Image.Image:
         size = self._resized_size(picture.width, picture.height)

@@ -1,0 +1,82 @@
+"""`dissect`: what every unit of the asked layers detects."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from pellucid.data.concepts import ConceptSource, open_concepts
+from pellucid.dissection.engine import Dissection, Settings
+from pellucid.dissection.table import UnitTable
+from pellucid.network import Network
+from pellucid.storage import fingerprint
+from pellucid.types import INPUT
+
+
+def dissect(
+    net: Network,
+    concepts: ConceptSource | str | Path,
+    layers: str | Sequence[str] | None = None,
+    *,
+    folder: str | Path | None = None,
+    progress: bool | None = None,
+    **settings: Any,
+) -> dict[str, UnitTable]:
+    """What every unit detects: ``{layer: UnitTable}``, in the order of ``layers``.
+
+    ``concepts``: pictures with labels, or where they are: ``"scenes:val/0-999"``, a folder in the layout of Broden, COCO, VOC,
+    ADE20K, CUB-200, or a folder with index.csv and labels.csv (`pellucid.open_concepts`). ``layers``: default, the end of every resolution stage.
+    ``folder``: where unfinished results are kept, so that a stopped run goes on there; by default they are in a temporary
+    folder. ``settings``: fields of `pellucid.dissection.engine.Settings` (``quantile``, ``anchor``, ``ratio``, ``draws``,
+    ``resamples``, ``examples``, ``seed``, ``batch_size``, …). ``progress``: None shows bars on a terminal.
+
+    The size of batches changes the last bits of some convolutions in float32; all else is exact, whatever the order,
+    batches or interruptions.
+
+    Raises UnknownNameError for an unknown layer, TypeError for an unknown setting, ValueError where no picture can be used,
+    activations are not finite, or ``folder`` holds another run's unfinished results.
+    Source: Bau, Zhou, Khosla, Oliva, Torralba, CVPR 2017.
+    """
+    chosen = Settings(**settings)
+    concepts = open_concepts(concepts)
+    names = (
+        [layers] if isinstance(layers, str) else list(layers if layers is not None else net.default_layers)
+    )
+    if not names or INPUT in names:
+        raise ValueError(
+            f"Expected at least one layer of `{net.name}` behind its input, got {names}; try {list(net.default_layers)}."
+        )
+    if not len(concepts):
+        raise ValueError(f"Expected at least one picture, got the empty set `{concepts.name}`.")
+    found = [net.layer(name) for name in dict.fromkeys(names)]
+    about = {
+        "network": {"name": net.name, "sha256": fingerprint(net.module)},
+        "concepts": concepts.facts(),
+    }
+    if folder is not None:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        tables = _run(net, concepts, found, chosen, Path(folder), about, progress)
+    else:
+        with TemporaryDirectory(prefix="pellucid-dissect-") as scratch:
+            tables = _run(net, concepts, found, chosen, Path(scratch), about, progress)
+    return tables
+
+
+def _run(
+    net: Network,
+    concepts: ConceptSource,
+    layers: Any,
+    settings: Settings,
+    folder: Path,
+    about: Any,
+    progress: Any,
+) -> dict[str, UnitTable]:
+    tables = Dissection(net, concepts, layers, settings, folder, about, progress).run()
+    kept = {key: value for key, value in asdict(settings).items() if key not in ("scratch", "batch_size")}
+    return {
+        name: replace(table, facts={**about, "settings": kept, **table.facts})
+        for name, table in tables.items()
+    }
