@@ -1,7 +1,7 @@
 """What a unit detects: network dissection, exact and in one pass over the pictures."""
 
 from pellucid.dissection.comparing import compare as compare
-from pellucid.dissection.dissect import dissect as dissect
+from pellucid.dissection.dissecting import dissect as dissect
 from pellucid.dissection.exporting import to_csv as to_csv
 from pellucid.dissection.exporting import write_parquet as write_parquet
 from pellucid.dissection.published import read_published as read_published

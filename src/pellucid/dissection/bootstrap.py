@@ -7,7 +7,6 @@ Source: B. Efron 1979; Poisson weights: B. Efron and R. Tibshirani, An Introduct
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -25,35 +24,6 @@ def weights(indices: npt.NDArray[np.int64], draws: int, seed: int) -> npt.NDArra
     return found
 
 
-@dataclass(eq=False)
-class Log:
-    """What pictures contribute to the main count, one entry per active map and per concept met.
-
-    ``active`` rows (picture, unit, area); ``met`` rows (place in ``active``, concept, pixels); of the labels: ``labeled`` rows
-    (picture, concept, pixels).
-    """
-
-    active: list[Whole] = field(default_factory=list)
-    met: list[Whole] = field(default_factory=list)
-    labeled: list[Whole] = field(default_factory=list)
-    present: list[npt.NDArray[np.bool_]] = field(default_factory=list)
-
-    def arrays(self) -> dict[str, Any]:
-        """The rows one after the other; ``met`` counts its places through."""
-        starts = np.cumsum([0, *map(len, self.active)])
-        met = [rows + np.array([start, 0, 0]) for rows, start in zip(self.met, starts, strict=False)]
-        return {
-            "active": _stacked(self.active),
-            "met": _stacked(met),
-            "labeled": _stacked(self.labeled),
-            "present": np.array(self.present, np.bool_),
-        }
-
-
-def _stacked(rows: list[Any]) -> Whole:
-    return np.concatenate(rows).astype(np.int64) if rows else np.zeros((0, 3), np.int64)
-
-
 class Intervals:
     """Bootstrap of the IoU of chosen pairs: ``ranking`` [unit rank], the concepts in question of every unit."""
 
@@ -67,7 +37,11 @@ class Intervals:
         self._truth = np.zeros((concepts, draws), np.int64)
 
     def add(self, log: Any, drawn: npt.NDArray[np.int64]) -> None:
-        """Add the pictures of a `Log`'s arrays; ``drawn`` [picture draw]: their weights."""
+        """Add some pictures, with their weights ``drawn`` [picture draw].
+
+        ``log``: rows ``active`` (picture, unit, area) of every active map, ``met`` (place in ``active``, concept, pixels) of
+        every concept it meets, ``labeled`` (picture, concept, pixels), and ``present`` [picture category].
+        """
         _add(
             log["active"], log["met"], log["labeled"], log["present"], drawn, self.ranking, self.category_of, self._rank,
             self._intersection, self._activation, self._truth,

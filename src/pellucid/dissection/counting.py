@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,16 +13,14 @@ from safetensors.numpy import load_file
 
 from pellucid.data.concepts.base import ConceptSource
 from pellucid.dissection import kernels, tensors
-from pellucid.dissection.bootstrap import Intervals, Log, weights
+from pellucid.dissection.bootstrap import Intervals, weights
 from pellucid.dissection.counts import Counts, Whole
+from pellucid.dissection.labels import LabelBlock
 from pellucid.dissection.placement import Placement
-from pellucid.dissection.sampling import LocalLabels
+from pellucid.dissection.settings import Settings
 from pellucid.dissection.shards import Cells, Shard, Values, write_arrays
 from pellucid.dissection.table import Examples, HeldOut, UnitTable
 from pellucid.types import Layer
-
-if TYPE_CHECKING:
-    from pellucid.dissection.engine import Settings
 
 _ALL, _FIT, _HELD, _CHANCE = 0, 1, 2, 3
 
@@ -77,144 +75,117 @@ class Counter:
         self._intersection = np.stack([each.intersection for each in self._counts])
         self._activation = np.stack([each.activation for each in self._counts])
         self._truth = np.stack([each.truth for each in self._counts])
-        self._dense = np.full(layer.shape[1] * layer.shape[2], -np.inf, np.float32)
         self._images = np.zeros(2, np.int64)
         self._logs: list[Path] = []
         self._wanted = np.where(best.maxima > thresholds[:, None], best.images, -1)
+        self._wanted_of: dict[int, list[tuple[int, int]]] = {}
+        for u, rank in np.argwhere(self._wanted >= 0).tolist():
+            self._wanted_of.setdefault(int(self._wanted[u, rank]), []).append((u, rank))
         self._maxima = np.where(self._wanted >= 0, best.maxima, 0).astype(np.float32)
         self._masks = np.zeros((*self._wanted.shape, *placement.pixels), np.bool_)
 
     def count(self, shard: Shard, cells: Cells, number: int) -> None:
         """Add a shard's pictures."""
-        log = Log()
-        present = [self._present(one) for one in shard.labels]
-        partners = self._partners(len(shard.labels), number)
-        for i, index in enumerate(shard.indices.tolist()):
-            first, last = cells.starts[i], cells.starts[i + 1]
-            others = [row[i] for row in partners]
-            self._one(index, cells, first, last, shard.labels, present, i, others, log)
-        if self.settings.resamples and len(shard.indices):
-            path = self.folder / f"log-{self.layer.index:05d}-{number:05d}.safetensors"
-            write_arrays(path, {"indices": shard.indices, **log.arrays()})
-            self._logs.append(path)
-
-    def _one(
-        self, index: int, cells: Cells, first: int, last: int, labels: Sequence[LocalLabels],
-        present: Sequence[npt.NDArray[np.bool_]], i: int, others: Sequence[int], log: Log,
-    ) -> None:  # fmt: skip
-        fit = bool(self.fits[index])
-        part = [] if self.split is None else [_FIT if fit else _HELD]
-        slots = np.array([_ALL, *part, *range(_CHANCE, _CHANCE + len(others))], np.int64)
-        limits = [
-            self.thresholds,
-            *([self.split] if self.split is not None else []),
-            *[self.thresholds] * len(others),
-        ]
-        met = [i] * (1 + len(part)) + list(others)
-        for slot, other in zip(slots.tolist(), met, strict=True):
-            self._add_truth(labels[other], slot)
-        self._images[0 if fit else 1] += 1
-        begin, end = cells.cell_starts[first], cells.cell_starts[last]
-        unit = cells.unit[first:last]
-        kept = (
-            unit,
-            cells.cell_starts[first : last + 1] - begin,
-            cells.cells[begin:end],
-            cells.values[begin:end],
-        )
-        outline_of, wanted = self._outlines(index, unit)
+        pictures = len(shard.indices)
+        if not pictures:
+            return
+        present = shard.labels.present(self.category_of, len(self.source.categories))
+        fit = self.fits[shard.indices]
+        slots = np.full(pictures, -1) if self.split is None else np.where(fit, _FIT, _HELD)
+        self._add_truth(shard.labels, slots)
+        self._images += [int(fit.sum()), int((~fit).sum())]
+        limits = self.thresholds[None] if self.split is None else np.stack([self.thresholds, self.split])
+        partners = self._partners(pictures, number)
+        outline_of, wanted = self._outlines(shard, cells)
         count = self._compiled if self._kernel == "compiled" else self._on_device
-        area, rows, outlines = count(
-            kept, np.stack(limits), slots, [labels[k] for k in met], [present[k] for k in met], outline_of
-        )
+        area, met, outlines = count(cells, limits, slots, partners, shard.labels, present, outline_of)
         for (u, rank), outline in zip(wanted, outlines, strict=True):
             self._masks[u, rank] = outline
         if self.settings.resamples:
-            self._write(log, i, unit, area, rows, labels[i], present[i])
+            path = self.folder / f"log-{self.layer.index:05d}-{number:05d}.safetensors"
+            owner = np.repeat(np.arange(pictures), np.diff(cells.starts))
+            active = np.stack([owner, cells.unit, area], 1).astype(np.int64)
+            rows = {"active": active, "met": met, "labeled": shard.labels.rows(), "present": present}
+            write_arrays(path, {"indices": shard.indices, **rows})
+            self._logs.append(path)
 
     def _compiled(
-        self, kept: tuple[Any, Any, Any, Any], limits: Values, slots: Whole, labels: Sequence[LocalLabels],
-        present: Sequence[npt.NDArray[np.bool_]], outline_of: Whole,
+        self, cells: Cells, limits: Values, slots: Whole, partners: Whole, labels: LabelBlock,
+        present: npt.NDArray[np.bool_], outline_of: Whole,
     ) -> tuple[Whole, Whole, npt.NDArray[np.bool_]]:  # fmt: skip
-        """Areas [active] and rows (active, concept, pixels) of the first threshold, and the outlines wanted."""
-        outlines = np.zeros((int((outline_of >= 0).sum()), *self.placement.pixels), np.bool_)
-        area = np.zeros(len(outline_of), np.int64)
-        rows = np.zeros((len(area) * (len(labels[0].places) + len(labels[0].whole)), 3), np.int64)
+        """Areas [active] and rows (active, concept, pixels) at the first threshold, and the outlines wanted."""
         p = self.placement
+        outlines = np.zeros((int((outline_of >= 0).sum()), *p.pixels), np.bool_)
+        area = np.zeros(len(cells.unit), np.int64)
+        own = np.diff(labels.label_starts) + np.diff(labels.whole_starts)
+        rows = np.zeros((int((np.diff(cells.starts) * own).sum()), 3), np.int32)
         logged = kernels.tally(
-            *kept, p.cells[1], self._dense, p.rows.begins, p.rows.fraction, p.columns.begins, p.columns.fraction,
-            limits, slots, tuple(one.local for one in labels), tuple(one.places for one in labels),
-            tuple(one.whole for one in labels), tuple(present), self._intersection, self._activation,
-            area, rows, outline_of, outlines,
+            cells.starts, cells.unit, cells.cell_starts, cells.cells, cells.values, *p.cells,
+            p.rows.begins, p.rows.fraction, p.columns.begins, p.columns.fraction, limits, slots, partners,
+            labels.code, labels.combos, labels.combo_starts, labels.combo_places, labels.whole_starts, labels.whole,
+            present, self._intersection, self._activation, area, rows, outline_of, outlines,
         )  # fmt: skip
-        return area, rows[:logged], outlines
+        return area, rows[:logged].astype(np.int64), outlines
 
     def _on_device(
-        self, kept: tuple[Any, Any, Any, Any], limits: Values, slots: Whole, labels: Sequence[LocalLabels],
-        present: Sequence[npt.NDArray[np.bool_]], outline_of: Whole,
+        self, cells: Cells, limits: Values, slots: Whole, partners: Whole, labels: LabelBlock,
+        present: npt.NDArray[np.bool_], outline_of: Whole,
     ) -> tuple[Whole, Whole, npt.NDArray[np.bool_]]:  # fmt: skip
-        """As `_compiled`, in tensor operations."""
-        unit = kept[0]
-        areas, hits, outlines = tensors.tally(*kept, self.placement, limits, labels, self._device)
-        rows = np.zeros((0, 3), np.int64)
-        for t, slot in enumerate(slots):
-            own = np.concatenate([labels[t].places, labels[t].whole])
-            pixels = np.concatenate(
-                [hits[t][:, 1:], np.repeat(areas[t][:, None], len(labels[t].whole), 1)], 1
+        """As `_compiled`, in tensor operations, picture by picture."""
+        outlines = np.zeros((int((outline_of >= 0).sum()), *self.placement.pixels), np.bool_)
+        area = np.zeros(len(cells.unit), np.int64)
+        rows = [np.zeros((0, 3), np.int64)]
+        for i, slot in enumerate(slots):
+            mine = slice(cells.starts[i], cells.starts[i + 1])
+            unit = cells.unit[mine]
+            targets = [(0, i, _ALL), *([(1, i, int(slot))] if slot >= 0 else [])]
+            targets += [(0, int(row[i]), _CHANCE + draw) for draw, row in enumerate(partners)]
+            met = [labels.one(picture) for _, picture, _ in targets]
+            areas, hits, masks = tensors.tally(
+                cells.one(i), self.placement, limits, [limit for limit, _, _ in targets], met, self._device
             )
-            self._intersection[slot][np.ix_(unit, own)] += pixels
-            self._activation[slot][unit] += areas[t][:, None] * present[t]
-            if t == 0:
-                active, place = np.nonzero(pixels)
-                rows = np.stack([active, own[place], pixels[active, place]], 1).astype(np.int64)
-        wanted = np.argsort(outline_of, kind="stable")[(outline_of < 0).sum() :]
-        return areas[0], rows, outlines[wanted]
+            for (limit, picture, place), own, inner in zip(targets, met, hits, strict=True):
+                concepts = np.concatenate([own.places, own.whole])
+                pixels = np.concatenate([inner, np.repeat(areas[limit][:, None], len(own.whole), 1)], 1)
+                self._intersection[place][np.ix_(unit, concepts)] += pixels
+                self._activation[place][unit] += areas[limit][:, None] * present[picture]
+                if place == _ALL:
+                    active, column = np.nonzero(pixels)
+                    rows.append(np.stack([active + mine.start, concepts[column], pixels[active, column]], 1))
+            area[mine] = areas[0]
+            wanted = outline_of[mine]
+            outlines[wanted[wanted >= 0]] = masks[wanted >= 0]
+        return area, np.concatenate(rows).astype(np.int64), outlines
 
-    def _write(
-        self,
-        log: Log,
-        i: int,
-        unit: Any,
-        area: Any,
-        met: Whole,
-        labels: LocalLabels,
-        present: npt.NDArray[np.bool_],
-    ) -> None:
-        log.active.append(np.stack([np.full(len(unit), i), unit, area], 1).astype(np.int64))
-        log.met.append(met)
-        everywhere = int(np.prod(self.placement.pixels))
-        places = np.concatenate([labels.places, labels.whole])
-        pixels = np.concatenate([labels.pixels, np.full(len(labels.whole), everywhere)])
-        log.labeled.append(np.stack([np.full(len(places), i), places, pixels], 1).astype(np.int64))
-        log.present.append(present)
+    def _add_truth(self, labels: LabelBlock, slots: Whole) -> None:
+        rows = labels.rows()
+        np.add.at(self._truth[_ALL], rows[:, 1], rows[:, 2])
+        for slot in (_FIT, _HELD):
+            chosen = rows[slots[rows[:, 0]] == slot]
+            np.add.at(self._truth[slot], chosen[:, 1], chosen[:, 2])
+        if len(labels) > 1:  # every picture's labels are met once
+            for draw in range(self.draws):
+                np.add.at(self._truth[_CHANCE + draw], rows[:, 1], rows[:, 2])
 
-    def _add_truth(self, labels: LocalLabels, slot: int) -> None:
-        self._truth[slot, labels.places] += labels.pixels
-        self._truth[slot, labels.whole] += int(np.prod(self.placement.pixels))
-
-    def _present(self, labels: LocalLabels) -> npt.NDArray[np.bool_]:
-        found = np.zeros(len(self.source.categories), np.bool_)
-        found[self.category_of[labels.places]] = True
-        found[self.category_of[labels.whole]] = True
-        return found
-
-    def _partners(self, pictures: int, number: int) -> list[npt.NDArray[np.int64]]:
-        """Per draw, whose labels every picture of the shard meets: another's of the shard, every one's once."""
-        found = []
-        for draw in range(self.draws if pictures > 1 else 0):
+    def _partners(self, pictures: int, number: int) -> Whole:
+        """[draw picture]: whose labels every picture of the shard meets, another's of the shard, every one's once."""
+        found = np.zeros((self.draws if pictures > 1 else 0, pictures), np.int64)
+        for draw, row in enumerate(found):
             shift = np.random.default_rng([self.settings.seed, draw, number]).integers(1, pictures)
-            found.append((np.arange(pictures) + shift) % pictures)
+            row[:] = (np.arange(pictures) + shift) % pictures
         return found
 
-    def _outlines(self, index: int, unit: npt.NDArray[np.int32]) -> tuple[Whole, list[tuple[int, int]]]:
-        """Where masks of a picture are wanted as examples: per active map a place or −1, and per place (unit, rank)."""
-        found = np.full(len(unit), -1, np.int64)
+    def _outlines(self, shard: Shard, cells: Cells) -> tuple[Whole, list[tuple[int, int]]]:
+        """Where masks are wanted as examples: per active map a place or −1, and per place (unit, rank)."""
+        found = np.full(len(cells.unit), -1, np.int64)
         places: list[tuple[int, int]] = []
-        for u, rank in np.argwhere(self._wanted == index).tolist():
-            at = np.searchsorted(unit, u)
-            if at < len(unit) and unit[at] == u:
-                found[at] = len(places)
-                places.append((u, rank))
+        for i, index in enumerate(shard.indices.tolist()):
+            for u, rank in self._wanted_of.get(index, ()):
+                unit = cells.unit[cells.starts[i] : cells.starts[i + 1]]
+                at = int(np.searchsorted(unit, u))
+                if at < len(unit) and unit[at] == u:
+                    found[cells.starts[i] + at] = len(places)
+                    places.append((u, rank))
         return found, places
 
     def table(self, facts: Mapping[str, Any]) -> UnitTable:

@@ -14,9 +14,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -28,9 +28,11 @@ from tqdm import tqdm
 from pellucid.data.concepts.base import SPLITS, ConceptSource
 from pellucid.dissection import tensors
 from pellucid.dissection.counting import BestPictures, Counter
-from pellucid.dissection.placement import Anchor, Placement
+from pellucid.dissection.labels import LabelBlock, LocalLabels
+from pellucid.dissection.placement import Placement
 from pellucid.dissection.quantile import Bound, Selection, count_above
-from pellucid.dissection.sampling import LocalLabels, Sample, Sampler
+from pellucid.dissection.sampling import Sample, Sampler
+from pellucid.dissection.settings import Settings
 from pellucid.dissection.shards import Cells, LayerShard, Shard, Values, write_arrays
 from pellucid.dissection.table import UnitTable
 from pellucid.network import Network
@@ -41,54 +43,6 @@ from pellucid.types import Layer
 SHARD = 128  # pictures in a shard
 _KEPT = 0.07  # share of all values that is kept in a long run, neighbors included
 _SETTLED = 4  # batches after which a bound moves slowly
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How a network is dissected.
-
-    Attributes:
-        quantile: share of a unit's values above its threshold.
-        anchor: where a layer's cells lie on the label grid (see `pellucid.dissection.placement`).
-        ratio: input pixels per label pixel.
-        draws: how often masks are counted against the labels of other pictures, for what is to be expected by chance.
-        resamples: draws of the bootstrap; 0 for no intervals.
-        ranked: concepts per unit that get an interval.
-        examples: pictures kept per unit.
-        seed: order of the pictures, and everything drawn.
-        batch_size: pictures that go through the network at once.
-        kernel: "compiled" counts on the processor, "tensor" on the network's device; "auto" chooses by the device. The
-            numbers are the same.
-        scratch: bytes on disk beyond which a layer is passed through the network twice.
-    """
-
-    quantile: float = 0.005
-    anchor: Anchor = "effective"
-    ratio: int = 2
-    draws: int = 1
-    resamples: int = 200
-    ranked: int = 5
-    examples: int = 8
-    seed: int = 0
-    batch_size: int = 32
-    kernel: Literal["auto", "compiled", "tensor"] = "auto"
-    scratch: int = 8 << 30
-
-    def __post_init__(self) -> None:
-        if not 0 < self.quantile < 1:
-            raise ValueError(f"Expected `quantile` between 0 and 1, got {self.quantile}; try 0.005.")
-        least = {
-            "draws": 0,
-            "resamples": 0,
-            "ranked": 1,
-            "examples": 0,
-            "seed": 0,
-            "batch_size": 1,
-            "scratch": 0,
-        }
-        for name, value in least.items():
-            if getattr(self, name) < value:
-                raise ValueError(f"Expected `{name}` to be at least {value}, got {getattr(self, name)}.")
 
 
 class Dissection:
@@ -220,7 +174,7 @@ class Dissection:
             )
             for name, layer in self.layers.items()
         }
-        return Shard(np.array(kept, np.int64), tuple(labels), found)
+        return Shard(np.array(kept, np.int64), LabelBlock.of(labels), found)
 
     def _seen(
         self, name: str, value: Tensor, fit: npt.NDArray[np.bool_], sample: Sample, fresh: bool
@@ -276,7 +230,7 @@ class Dissection:
                     bar.update(len(sample.indices))
                 none = np.zeros((0, 0), np.float32)
                 kept = {name: LayerShard(none, none, Cells.joined(part)) for name, part in parts.items()}
-                Shard(self.used[k], (), kept).save(self._path(k, "again"))
+                Shard(self.used[k], LabelBlock.of([]), kept).save(self._path(k, "again"))
 
     # Resume
 

@@ -85,138 +85,260 @@ def collect(acts: Any, maxima: Any, low: Any) -> Any:
 
 @njit(cache=True, nogil=True)
 def localize(maps: Any, place_of: Any, whole: Any, scratch: Any) -> Any:
-    """Label maps [map h w] of numbers as places among the concepts of this picture alone.
+    """Label maps [map h w] of numbers as one map of combinations: pixels with the same labels have the same code.
 
     ``place_of`` [number]: a concept's place in the set, −1 for none; ``whole``: places that hold everywhere; ``scratch``
-    [concept], zero before and after. Returns ``local`` [h w map], 0 or 1 + place in ``places``; ``places``; and how many pixels
-    each has. A concept named twice at a pixel is kept once; what holds everywhere is not named again.
+    [concept], zero before and after. Returns ``code`` [h w] (0 where nothing is labeled), ``combo_starts`` [code + 1] into
+    ``combo_places``, the ``places`` that occur, and how many pixels each has. A concept named twice at a pixel is kept once;
+    what holds everywhere is not named again.
     """
     layers, h, w = maps.shape
-    local = np.zeros((h, w, layers), np.uint16)
+    local = np.zeros((h * w, layers), np.int32)
     places = np.zeros(scratch.shape[0], np.int32)
     pixels = np.zeros(scratch.shape[0], np.int64)
     found = 0
     for place in whole:
         scratch[place] = -1
-    for y in range(h):
-        for x in range(w):
-            for m in range(layers):
-                place = place_of[maps[m, y, x]]
-                if place < 0 or scratch[place] < 0:
-                    continue
-                here = scratch[place]
-                if here == 0:
-                    places[found] = place
-                    found += 1
-                    here = found
-                    scratch[place] = here
-                again = False
-                for other in range(m):
-                    again |= local[y, x, other] == here
-                if not again:
-                    local[y, x, m] = here
-                    pixels[here - 1] += 1
+    for i in range(h * w):
+        filled = 0
+        for m in range(layers):
+            place = place_of[maps[m, i // w, i % w]]
+            if place < 0 or scratch[place] < 0:
+                continue
+            if scratch[place] == 0:
+                places[found] = place
+                found += 1
+                scratch[place] = found
+            here = scratch[place]
+            again = False
+            for other in range(filled):
+                again |= local[i, other] == here
+            if not again:
+                local[i, filled] = here
+                filled += 1
+                pixels[here - 1] += 1
     for n in range(found):
         scratch[places[n]] = 0
     for place in whole:
         scratch[place] = 0
-    return local, places[:found].copy(), pixels[:found].copy()
+    code, shown = _codes(local)
+    combo_starts = np.zeros(shown.shape[0] + 1, np.int64)
+    combo_places = np.empty(shown.shape[0] * layers, np.int32)
+    n = 0
+    for k in range(shown.shape[0]):
+        for m in range(layers):
+            if shown[k] >= 0 and local[shown[k], m]:
+                combo_places[n] = places[local[shown[k], m] - 1]
+                n += 1
+        combo_starts[k + 1] = n
+    return (
+        code.reshape(h, w),
+        combo_starts,
+        combo_places[:n].copy(),
+        places[:found].copy(),
+        pixels[:found].copy(),
+    )
+
+
+@njit(cache=True, nogil=True)
+def _codes(local: Any) -> Any:
+    """A number for every different row of [pixel map], 0 for rows of zeros, and a pixel that shows it (−1 for 0)."""
+    pixels, layers = local.shape
+    code = np.zeros(pixels, np.int32)
+    shown = np.full(pixels + 1, -1, np.int64)
+    heads = np.full(4096, -1, np.int64)
+    chain = np.full(pixels + 1, -1, np.int64)
+    count = 1
+    for i in range(pixels):
+        if layers == 0 or local[i, 0] == 0:
+            continue
+        if i and code[i - 1] and _equal(local, i, i - 1):
+            code[i] = code[i - 1]
+            continue
+        mixed = 0
+        for m in range(layers):
+            mixed = (mixed * 31 + local[i, m]) & 4095
+        k = heads[mixed]
+        while k >= 0 and not _equal(local, i, shown[k]):
+            k = chain[k]
+        if k < 0:
+            k = count
+            shown[k] = i
+            chain[k] = heads[mixed]
+            heads[mixed] = k
+            count += 1
+        code[i] = k
+    return code, shown[:count].copy()
+
+
+@njit(cache=True, nogil=True)
+def _equal(local: Any, i: int, j: int) -> bool:
+    for m in range(local.shape[1]):  # noqa: SIM110
+        if local[i, m] != local[j, m]:
+            return False
+    return True
+
+
+@njit(cache=True, nogil=True)
+def _interval(left: float, rise: float, fraction: Any, first: int, last: int, limit: Any) -> Any:
+    """Where in ``first`` … ``last`` − 1 a row exceeds the limit, from and up to.
+
+    A row is left + rise · fraction, rounded to float32: every operation is monotone in the fraction, so what exceeds the
+    limit is one run at an end of the row, and bisection finds where it stops.
+    """
+    begins = np.float32(left + rise * fraction[first]) > limit
+    ends = np.float32(left + rise * fraction[last - 1]) > limit
+    if begins and ends:
+        return first, last
+    if not begins and not ends:
+        return first, first
+    low, high = first, last - 1
+    while high - low > 1:
+        middle = (low + high) // 2
+        if (np.float32(left + rise * fraction[middle]) > limit) == begins:
+            low = middle
+        else:
+            high = middle
+    return (first, high) if begins else (high, last)
 
 
 @njit(cache=True, nogil=True)
 def mask_counts(
     dense: Any, cells: Any, width: int, rows: Any, row_fraction: Any, columns: Any, column_fraction: Any,
-    thresholds: Any, locals_: Any, hits: Any, areas: Any, outline: Any,
+    limits: Any, codes: Any, seen: Any, limit_of: Any, hits: Any, areas: Any, outline: Any,
 ) -> None:  # fmt: skip
     """One map's mask at several thresholds against the labels of several pictures.
 
-    ``dense`` [cell]: values at ``cells``, −∞ elsewhere. ``thresholds`` [t]; threshold t meets ``locals_[t]`` [h w map].
-    Adds to ``hits`` [t, 1 + local] and ``areas`` [t]; sets ``outline`` [h w] where the first threshold is exceeded,
-    unless it is empty.
+    ``dense`` [cell]: values at ``cells``, −∞ elsewhere. The mask at ``limits[limit_of[t]]`` meets ``codes[seen[t]]`` [h w].
+    Adds to ``hits`` [t code] and ``areas`` [limit]; sets ``outline`` [h w] where the first limit is exceeded, unless it is
+    empty.
     """
     height = dense.shape[0] // width
-    least = thresholds.min()
+    y = 0
     for cell in cells:
-        y, x = cell // width, cell % width
-        if rows[y] == rows[y + 1] or columns[x] == columns[x + 1]:
+        while cell >= (y + 1) * width:
+            y += 1
+        x = cell - y * width
+        first, last = columns[x], columns[x + 1]
+        if rows[y] == rows[y + 1] or first == last:
             continue
-        below, right = min(y + 1, height - 1), min(x + 1, width - 1)
-        a, b = float(dense[cell]), float(dense[y * width + right])
-        c, d = float(dense[below * width + x]), float(dense[below * width + right])
-        most = max(max(a, b), max(c, d))
-        if not most > least:
-            continue
-        for p in range(rows[y], rows[y + 1]):
-            left = a + (c - a) * row_fraction[p]
-            rise = (b + (d - b) * row_fraction[p]) - left
-            for q in range(columns[x], columns[x + 1]):
-                value = np.float32(left + rise * column_fraction[q])
-                for t in range(thresholds.shape[0]):
-                    if value > thresholds[t] and most > thresholds[t]:
-                        areas[t] += 1
-                        labels = locals_[t]
-                        for m in range(labels.shape[2]):
-                            hits[t, labels[p, q, m]] += 1
-                        if t == 0 and outline.shape[0]:
-                            outline[p, q] = True
+        below = cell + width if y + 1 < height else cell
+        step = 1 if x + 1 < width else 0
+        most = max(max(dense[cell], dense[cell + step]), max(dense[below], dense[below + step]))
+        for j in range(limits.shape[0]):
+            limit = limits[j]
+            if not most > limit:
+                continue
+            a, b = float(dense[cell]), float(dense[cell + step])
+            c, d = float(dense[below]), float(dense[below + step])
+            for p in range(rows[y], rows[y + 1]):
+                left = a + (c - a) * row_fraction[p]
+                right = b + (d - b) * row_fraction[p]
+                if left <= limit and right <= limit and max(left, right) < limit - 1e-9 * abs(limit):
+                    continue  # clearly below: no rounding brings it back
+                begin, end = _interval(left, right - left, column_fraction, first, last, limit)
+                if begin == end:
+                    continue
+                areas[j] += end - begin
+                if j == 0 and outline.shape[0]:
+                    outline[p, begin:end] = True
+                for t in range(limit_of.shape[0]):
+                    if limit_of[t] == j:
+                        line, counted = codes[seen[t], p], hits[t]
+                        here, run = line[begin], 0
+                        for q in range(begin, end):  # runs of equal labels: one addition each
+                            if line[q] != here:
+                                counted[here] += run
+                                here, run = line[q], 0
+                            run += 1
+                        counted[here] += run
 
 
 @njit(cache=True, nogil=True)
 def tally(
-    unit: Any, cell_starts: Any, cells: Any, values: Any, width: int, dense: Any,
-    rows: Any, row_fraction: Any, columns: Any, column_fraction: Any,
-    thresholds: Any, slots: Any, locals_: Any, places: Any, wholes: Any, present: Any,
+    starts: Any, unit: Any, cell_starts: Any, cells: Any, values: Any, height: int, width: int,
+    rows: Any, row_fraction: Any, columns: Any, column_fraction: Any, thresholds: Any, split: Any, partners: Any,
+    code: Any, combos: Any, combo_starts: Any, combo_places: Any, whole_starts: Any, whole: Any, present: Any,
     intersection: Any, activation: Any, area: Any, log: Any, outline_of: Any, outlines: Any,
 ) -> int:  # fmt: skip
-    """Count all active maps of one picture.
+    """Count all active maps of some pictures (``starts`` … ``values``: see `collect`; ``code`` … ``whole``: see `LabelBlock`).
 
-    ``thresholds`` [t unit] are met by the labels ``locals_[t]``, whose places are ``places[t]``, with ``wholes[t]`` holding
-    everywhere and ``present[t]`` [category] occurring; the counts go to ``intersection`` [slot unit concept] and
-    ``activation`` [slot unit category] of slot ``slots[t]``. ``dense`` [cell]: scratch of −∞. Of the first threshold,
-    ``area`` [active] and the rows (active, place, pixels) of ``log`` are set; returns how many rows. ``outline_of`` [active]:
-    where in ``outlines`` [place h w] the mask is wanted, or −1.
+    Masks at ``thresholds[0]`` [unit] meet their own picture's labels (slot 0 of ``intersection`` [slot unit concept] and
+    ``activation`` [slot unit category]) and those of the pictures ``partners`` [draw picture] (slots 3, 4, …); masks at
+    ``thresholds[1]``, where there is one, their own picture's (slot ``split`` [picture]). ``present`` [picture category].
+    For slot 0, ``area`` [active] and the rows (active, concept, pixels) of ``log`` are set; returns how many rows.
+    ``outline_of`` [active]: where in ``outlines`` [place h w] the mask is wanted, or −1.
     """
-    draws = slots.shape[0]
-    most_labels = 0
-    for t in range(draws):
-        most_labels = max(most_labels, places[t].shape[0])
-    hits = np.zeros((draws, most_labels + 1), np.int64)
-    areas = np.zeros(draws, np.int64)
+    pictures = starts.shape[0] - 1
+    parted = thresholds.shape[0] > 1
+    targets = 1 + parted + partners.shape[0]
+    limit_of = np.zeros(targets, np.int64)
+    slots = np.zeros(targets, np.int64)
+    seen = np.zeros(targets, np.int64)
+    for t in range(1 + parted, targets):
+        slots[t] = 3 + t - 1 - parted
+    most_codes = 1
+    for i in range(pictures):
+        most_codes = max(most_codes, combos[i + 1] - combos[i])
+    hits = np.zeros((targets, most_codes), np.int64)
+    areas = np.zeros(thresholds.shape[0], np.int64)
+    limits = np.zeros(thresholds.shape[0], np.float32)
+    met = np.zeros(intersection.shape[2], np.int64)
+    touched = np.zeros(intersection.shape[2], np.int64)
     nothing = np.zeros((0, 0), np.bool_)
-    limits = np.zeros(draws, np.float32)
+    dense = np.full(height * width, -np.inf, np.float32)
     logged = 0
-    for n in range(unit.shape[0]):
-        u = unit[n]
-        mine = cells[cell_starts[n] : cell_starts[n + 1]]
-        for z in range(mine.shape[0]):
-            dense[mine[z]] = values[cell_starts[n] + z]
-        for t in range(draws):
-            limits[t] = thresholds[t, u]
-        hits[:] = 0
-        areas[:] = 0
-        outline = outlines[outline_of[n]] if outline_of[n] >= 0 else nothing
-        mask_counts(
-            dense, mine, width, rows, row_fraction, columns, column_fraction, limits, locals_, hits, areas, outline
-        )  # fmt: skip
-        for z in range(mine.shape[0]):
-            dense[mine[z]] = -np.inf
-        area[n] = areas[0]
-        for t in range(draws):
-            if areas[t] == 0:
-                continue
-            s = slots[t]
-            for k in range(present[t].shape[0]):
-                if present[t][k]:
-                    activation[s, u, k] += areas[t]
-            for m in range(places[t].shape[0]):
-                if hits[t, m + 1]:
-                    intersection[s, u, places[t][m]] += hits[t, m + 1]
-                    if t == 0:
-                        log[logged, 0], log[logged, 1], log[logged, 2] = n, places[0][m], hits[0, m + 1]
+    for i in range(pictures):
+        seen[:] = i
+        if parted:
+            limit_of[1], slots[1] = 1, split[i]
+        for t in range(1 + parted, targets):
+            seen[t] = partners[t - 1 - parted, i]
+        for n in range(starts[i], starts[i + 1]):
+            u = unit[n]
+            mine = cells[cell_starts[n] : cell_starts[n + 1]]
+            for z in range(mine.shape[0]):
+                dense[mine[z]] = values[cell_starts[n] + z]
+            limits[:] = thresholds[:, u]
+            areas[:] = 0
+            outline = outlines[outline_of[n]] if outline_of[n] >= 0 else nothing
+            mask_counts(
+                dense, mine, width, rows, row_fraction, columns, column_fraction,
+                limits, code, seen, limit_of, hits, areas, outline,
+            )  # fmt: skip
+            for z in range(mine.shape[0]):
+                dense[mine[z]] = -np.inf
+            area[n] = areas[0]
+            for t in range(targets):
+                size = areas[limit_of[t]]
+                if size == 0:
+                    continue
+                s, other = slots[t], seen[t]
+                for k in range(present.shape[1]):
+                    if present[other, k]:
+                        activation[s, u, k] += size
+                count = 0
+                base = combos[other]
+                hits[t, 0] = 0
+                for k in range(1, combos[other + 1] - base - 1):
+                    here = hits[t, k]
+                    if here:
+                        hits[t, k] = 0
+                        for z in range(combo_starts[base + k], combo_starts[base + k + 1]):
+                            place = combo_places[z]
+                            if met[place] == 0:
+                                touched[count] = place
+                                count += 1
+                            met[place] += here
+                for z in range(whole_starts[other], whole_starts[other + 1]):
+                    touched[count] = whole[z]
+                    count += 1
+                    met[whole[z]] = size
+                for k in range(count):
+                    place = touched[k]
+                    intersection[s, u, place] += met[place]
+                    if t == 0 and log.shape[0]:
+                        log[logged, 0], log[logged, 1], log[logged, 2] = n, place, met[place]
                         logged += 1
-            for place in wholes[t]:
-                intersection[s, u, place] += areas[t]
-                if t == 0:
-                    log[logged, 0], log[logged, 1], log[logged, 2] = n, place, areas[0]
-                    logged += 1
+                    met[place] = 0
     return logged

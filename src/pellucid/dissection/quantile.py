@@ -79,10 +79,12 @@ class Bound:
         self._set_low()
 
     def raise_to(self, low: Values) -> None:
-        """Take over a bound found elsewhere, where values at or below it were dropped; before any value is pushed."""
+        """Take over a bound found elsewhere, where values at or below it were dropped."""
         self.low = np.maximum(self.low, low)
         above = np.nextafter(self.low, np.float32(np.inf))
         self._place[:] = np.where(np.isneginf(self.low), 0, _keys(above.view(np.uint32)) >> _SHIFT)
+        for u, place in enumerate(self._place):
+            self._above[u] = self._counts[u, place:].sum(dtype=np.int64)
 
     @property
     def _state(self) -> tuple[Any, Any, Any]:

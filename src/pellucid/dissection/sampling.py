@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -20,19 +20,9 @@ from pellucid.data.images import ImageError
 from pellucid.data.tensors import to_pixels
 from pellucid.data.transform import Preprocess
 from pellucid.dissection import kernels
+from pellucid.dissection.labels import LocalLabels
 
 _AHEAD = 3  # batches that are read while one is computed
-
-
-@dataclass(frozen=True, eq=False)
-class LocalLabels:
-    """Labels of one picture on the label grid: ``local`` [h w map], 0 or 1 + place in ``places``; ``places``: the concepts
-    that occur somewhere, ``pixels`` of each; ``whole``: those that hold everywhere."""
-
-    local: npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
-    places: npt.NDArray[np.int32]
-    pixels: npt.NDArray[np.int64]
-    whole: npt.NDArray[np.int32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,12 +85,8 @@ class Sampler:
                 continue
             kept.append(index)
             labels.append(found)
-        batch = (
-            torch.stack(pixels)
-            if pixels
-            else torch.zeros(0, self.preprocess.channels, *self.size, dtype=torch.uint8)
-        )
-        return Sample(tuple(kept), self.preprocess.normalize(batch), tuple(labels))
+        batch = self.preprocess.normalize(torch.stack(pixels)) if pixels else torch.zeros(0)
+        return Sample(tuple(kept), batch, tuple(labels))
 
     def labels(self, labels: Labels, picture: tuple[int, int]) -> LocalLabels:
         """Labels of a picture of (width, height) on the label grid."""
@@ -116,8 +102,13 @@ class Sampler:
         )
         whole = whole[whole >= 0].astype(np.int32)
         scratch = np.zeros(len(self.source.concepts), np.int32)
-        local, places, pixels = kernels.localize(sampled, self._place_of, whole, scratch)
-        return LocalLabels(local.astype(np.uint8) if len(places) < 256 else local, places, pixels, whole)
+        code, starts, combos, places, pixels = kernels.localize(sampled, self._place_of, whole, scratch)
+        return LocalLabels(code.astype(_kind(len(starts))), starts, combos, places, pixels, whole)
+
+
+def _kind(codes: int) -> Any:
+    """The smallest type that holds so many codes."""
+    return np.uint8 if codes <= 256 else np.uint16 if codes <= 65_536 else np.int32
 
 
 def seen_as(preprocess: Preprocess, size: tuple[int, int], view: View) -> Preprocess:

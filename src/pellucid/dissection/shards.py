@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from pellucid.dissection import kernels
-from pellucid.dissection.sampling import LocalLabels
+from pellucid.dissection.labels import LabelBlock
 
 Values = npt.NDArray[np.float32]
 
@@ -38,11 +38,21 @@ class Cells:
         """Of maps [map unit h w] with these ``maxima`` [map unit], given a lower bound of every unit's threshold."""
         return cls(*kernels.collect(acts, maxima, low))
 
+    def one(self, picture: int) -> tuple[Any, Any, Any, Any]:
+        """Units of one picture's active maps, where each one's cells start, the cells and their values."""
+        first, last = self.starts[picture], self.starts[picture + 1]
+        begin, end = self.cell_starts[first], self.cell_starts[last]
+        starts = self.cell_starts[first : last + 1] - begin
+        return self.unit[first:last], starts, self.cells[begin:end], self.values[begin:end]
+
     @classmethod
     def joined(cls, parts: Sequence[Cells]) -> Cells:
         """The cells of all parts' pictures, in order."""
         if len(parts) == 1:
             return parts[0]
+        if not parts:
+            none = np.zeros(1, np.int64)
+            return cls(none, np.zeros(0, np.int32), none, np.zeros(0, np.int32), np.zeros(0, np.float32))
         return cls(
             _chained([part.starts for part in parts]),
             np.concatenate([part.unit for part in parts]),
@@ -67,30 +77,13 @@ class Shard:
     """Some pictures (``indices``, their numbers in the set) with their labels, and every layer's share."""
 
     indices: npt.NDArray[np.int64]
-    labels: tuple[LocalLabels, ...]
+    labels: LabelBlock
     layers: Mapping[str, LayerShard]
 
     def save(self, path: Path) -> None:
         """Write the shard whole or not at all."""
         arrays: dict[str, Any] = {"indices": self.indices}
-        lists = {
-            name: [getattr(one, name) for one in self.labels]
-            for name in ("local", "places", "pixels", "whole")
-        }
-        wide = any(one.dtype == np.uint16 for one in lists["local"])
-        arrays["grid"] = np.array([one.shape for one in lists["local"]], np.int64).reshape(-1, 3)
-        for name, parts in lists.items():
-            kind = (
-                (np.uint16 if wide else np.uint8)
-                if name == "local"
-                else parts[0].dtype
-                if parts
-                else np.int32
-            )
-            arrays[name] = (
-                np.concatenate([part.ravel() for part in parts]).astype(kind) if parts else np.zeros(0, kind)
-            )
-            arrays[f"{name}_starts"] = np.cumsum([0, *(part.size for part in parts)])
+        arrays |= {name: getattr(self.labels, name) for name in _LABELS}
         for k, layer in enumerate(self.layers.values()):
             arrays |= {f"{k}.maxima": layer.maxima, f"{k}.bounds": layer.bounds}
             for name in _CELLS if layer.cells is not None else ():
@@ -110,9 +103,10 @@ class Shard:
                             held.get_tensor(f"{k}.bounds"),
                             cls._cells(held, k),
                         )
-                return cls(
-                    held.get_tensor("indices"), tuple(cls._labels(held)) if only is None else (), found
-                )
+                labels = LabelBlock.of([])
+                if only is None:
+                    labels = LabelBlock(*(held.get_tensor(name) for name in _LABELS))
+                return cls(held.get_tensor("indices"), labels, found)
         except (SafetensorError, OSError) as error:
             raise ValueError(
                 f"Expected partial results of a dissection, got `{path}` ({error}); try deleting it: it is made again."
@@ -123,16 +117,6 @@ class Shard:
         if f"{k}.starts" not in held.keys():  # noqa: SIM118
             return None
         return Cells(*(held.get_tensor(f"{k}.{part}") for part in _CELLS))
-
-    @staticmethod
-    def _labels(held: Any) -> list[LocalLabels]:
-        names = ("local", "places", "pixels", "whole")
-        flat = {name: (held.get_tensor(name), held.get_tensor(f"{name}_starts")) for name in names}
-        found = []
-        for k, shape in enumerate(held.get_tensor("grid")):
-            local, *rest = (values[slice(*starts[k : k + 2])] for values, starts in flat.values())
-            found.append(LocalLabels(local.reshape(shape), *rest))
-        return found
 
 
 def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
@@ -145,6 +129,7 @@ def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
         partial.unlink(missing_ok=True)
 
 
+_LABELS = tuple(field.name for field in fields(LabelBlock))
 _CELLS = ("starts", "unit", "cell_starts", "cells", "values")
 
 

@@ -16,8 +16,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from pellucid.dissection.labels import LocalLabels
 from pellucid.dissection.placement import Axis, Placement
-from pellucid.dissection.sampling import LocalLabels
 
 _MAPS = 256  # maps upsampled at once
 
@@ -66,14 +66,15 @@ def masks(
 
 
 def tally(
-    unit: Any, cell_starts: Any, cells: Any, values: Any, placement: Placement,
-    thresholds: Any, met: Sequence[LocalLabels], device: torch.device | str,
+    kept: tuple[Any, Any, Any, Any], placement: Placement,
+    thresholds: Any, limit_of: Sequence[int], met: Sequence[LocalLabels], device: torch.device | str,
 ) -> tuple[Any, list[Any], Any]:  # fmt: skip
-    """Masks of one picture's active maps at ``thresholds`` [t unit] against the labels ``met[t]``.
+    """Masks of one picture's active maps at ``thresholds[limit_of[t]]`` [limit unit] against the labels ``met[t]``.
 
-    Returns pixels of the masks [t active], per threshold the hits [active, 1 + local concept], and the masks at the
-    first threshold [active h w].
+    Returns pixels of the masks [limit active], for every t the hits [active, place in ``met[t].places``], and the masks at
+    the first threshold [active h w].
     """
+    unit, cell_starts, cells, values = kept
     h, w = placement.cells
     owner = np.repeat(np.arange(len(unit)), np.diff(cell_starts))
     dense = torch.full((len(unit), h * w), -3e38, device=device)
@@ -90,16 +91,20 @@ def tally(
         above = masks(dense[part].reshape(-1, h, w), limits[:, part], placement)
         areas[:, part] = above.sum((2, 3)).cpu().numpy()
         for t, one in enumerate(coded):
-            hits[t][part] = (above[t].flatten(1).double() @ one).long().cpu().numpy()
+            hits[t][part] = (above[limit_of[t]].flatten(1).double() @ one).long().cpu().numpy()
         outlines[part] = above[0].cpu().numpy()
     return areas, hits, outlines
 
 
-def _coded(labels: LocalLabels, device: torch.device | str) -> Float[Tensor, "pixel local"]:
-    """One where a local concept is, 0 elsewhere; column 0 is nothing's."""
-    local = torch.from_numpy(labels.local.astype(np.int64)).to(device).flatten(0, 1)
-    found = torch.zeros(local.shape[0], 1 + len(labels.places), dtype=torch.float64, device=device)
-    return found.scatter_(1, local, 1.0)
+def _coded(labels: LocalLabels, device: torch.device | str) -> Float[Tensor, "pixel place"]:
+    """One where a concept of ``labels.places`` is, 0 elsewhere."""
+    member = np.zeros((len(labels.combo_starts) - 1, len(labels.places)))
+    column = {int(place): k for k, place in enumerate(labels.places)}
+    for k in range(len(member)):
+        for place in labels.combo_places[slice(*labels.combo_starts[k : k + 2])]:
+            member[k, column[int(place)]] = 1
+    code = torch.from_numpy(labels.code.astype(np.int64)).flatten()
+    return torch.from_numpy(member)[code].to(device)
 
 
 def _axis(axis: Axis, device: torch.device) -> tuple[Tensor, Tensor]:

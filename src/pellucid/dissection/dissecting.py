@@ -9,7 +9,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from pellucid.data.concepts import ConceptSource, open_concepts
-from pellucid.dissection.engine import Dissection, Settings
+from pellucid.dissection.engine import Dissection
+from pellucid.dissection.settings import Settings
 from pellucid.dissection.table import UnitTable
 from pellucid.network import Network
 from pellucid.storage import fingerprint
@@ -28,9 +29,10 @@ def dissect(
     """What every unit detects: ``{layer: UnitTable}``, in the order of ``layers``.
 
     ``concepts``: pictures with labels, or where they are: ``"scenes:val/0-999"``, a folder in the layout of Broden, COCO, VOC,
-    ADE20K, CUB-200, or a folder with index.csv and labels.csv (`pellucid.open_concepts`). ``layers``: default, the end of every resolution stage.
+    ADE20K, CUB-200, or one with index.csv and labels.csv (`pellucid.open_concepts`). ``layers``: default, the end of every
+    resolution stage.
     ``folder``: where unfinished results are kept, so that a stopped run goes on there; by default they are in a temporary
-    folder. ``settings``: fields of `pellucid.dissection.engine.Settings` (``quantile``, ``anchor``, ``ratio``, ``draws``,
+    folder. ``settings``: fields of `pellucid.dissection.settings.Settings` (``quantile``, ``anchor``, ``ratio``, ``draws``,
     ``resamples``, ``examples``, ``seed``, ``batch_size``, …). ``progress``: None shows bars on a terminal.
 
     The size of batches changes the last bits of some convolutions in float32; all else is exact, whatever the order,
