@@ -2,10 +2,14 @@
 
 import numpy as np
 import pytest
+import torch
 from tests.reference import dissection as literal
+from torch import nn
 
+import pellucid as pl
 from pellucid.capture import capture
-from pellucid.dissection import dissect
+from pellucid.dissection import dissect, tensors
+from pellucid.dissection.shards import Cells
 
 LAYERS = ["1", "3"]
 
@@ -15,9 +19,7 @@ def spelled_out(net, source, layer, *, quantile, anchor="effective", ratio=2):
     used = [i for i in range(len(source)) if i not in source.damaged]
     size = tuple(net.input_shape[1:])
     grid = (size[0] // ratio, size[1] // ratio)
-    batch = net.preprocess.normalize(
-        __import__("torch").from_numpy(source.pictures[used]).permute(0, 3, 1, 2).contiguous()
-    )
+    batch = net.preprocess.normalize(torch.from_numpy(source.pictures[used]).permute(0, 3, 1, 2).contiguous())
     acts = capture(net, batch, [layer], gradients=False).activations[layer].numpy()
     fit = [source.split(i) == "fit" for i in used]
     pictures = [literal.regions(source.labels(i).maps, source.labels(i).whole, grid) for i in used]
@@ -89,3 +91,40 @@ def test_batches_do_not_matter(network, source, batch_size, monkeypatch):
     one = dissect(network, source, LAYERS, quantile=0.05, progress=False, batch_size=4)
     other = dissect(network, source, LAYERS, quantile=0.05, progress=False, batch_size=batch_size)
     assert all(same_bytes(one[name], other[name]) for name in LAYERS)
+
+
+class Views(nn.Module):
+    """Takes its input's memory for granted, as many modules do."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.head = nn.Conv2d(3, 5, 3, padding=1), nn.Linear(5 * 24 * 24, 3)
+
+    def forward(self, x):
+        return self.head(self.conv(x).relu().view(len(x), -1))
+
+
+def test_a_network_that_needs_its_usual_memory_layout_gets_it(source):
+    net = pl.load(Views().double(), preprocess=pl.Preprocess(24, 24, (0.5,) * 3, (0.25,) * 3))
+    with pytest.raises(RuntimeError, match="view"):
+        net(torch.zeros(2, 3, 24, 24).contiguous(memory_format=torch.channels_last))
+    table = dissect(net, source, "conv", quantile=0.05, progress=False)["conv"]
+    limits, _, every, _, _ = spelled_out(net, source, "conv", quantile=0.05)
+    np.testing.assert_array_equal(table.thresholds, limits)
+    assert_counts(table.counts, every)
+
+
+def test_cells_are_the_same_in_either_memory_layout():
+    rng = np.random.default_rng(0)
+    for shape in ((3, 40, 6, 7), (2, 5, 1, 9), (1, 1, 4, 4)):
+        acts = np.maximum(rng.standard_normal(shape), 0).astype(np.float32)
+        low = rng.random(shape[1]).astype(np.float32) * 2
+        most = acts.max((2, 3))
+        one = Cells.above(acts, most, low)
+        last = torch.from_numpy(acts).contiguous(memory_format=torch.channels_last).numpy()
+        other = Cells.above(last, most, low)
+        third = Cells(*tensors.collect(torch.from_numpy(acts), torch.from_numpy(most), torch.from_numpy(low)))
+        for name in ("starts", "unit", "cell_starts", "cells", "values"):
+            for found in (other, third):
+                np.testing.assert_array_equal(getattr(one, name), getattr(found, name), err_msg=name)
+                assert getattr(one, name).dtype == getattr(found, name).dtype

@@ -35,7 +35,7 @@ from pellucid.dissection.sampling import Sample, Sampler
 from pellucid.dissection.settings import Settings
 from pellucid.dissection.shards import Cells, LayerShard, Shard, Values, write_arrays
 from pellucid.dissection.table import UnitTable
-from pellucid.network import Network
+from pellucid.network import Network, undisturbed
 from pellucid.observing import observe
 from pellucid.storage import write_json
 from pellucid.types import Layer
@@ -71,6 +71,7 @@ class Dissection:
         self.fits = np.array([source.split(index) == SPLITS[0] for index in range(len(source))])
         self.again = {name for name in self.layers if self._kept_bytes(name) > settings.scratch}
         self._note(identity)
+        self.channels_last = self._takes_channels_last()
         counts = [len(source), int(self.fits.sum())]
         self.parts = counts if 0 < counts[1] < counts[0] else counts[:1]
         self.bounds = {
@@ -162,7 +163,7 @@ class Dissection:
                 if name in cells:
                     cells[name].append(found)
 
-            observe(self.net, sample.batch, list(self.layers), see)
+            observe(self.net, self._laid_out(sample.batch), list(self.layers), see)
             kept += sample.indices
             labels += sample.labels
             bar.update(len(sample.indices))
@@ -189,8 +190,9 @@ class Dissection:
             )
         chosen = [None, fit]
         if fresh:  # the bound still moves fast: first raise it, then keep what is above
+            plain = acts.contiguous().cpu().numpy()
             for bound, taken in zip(self.bounds[name], chosen, strict=False):
-                bound.push_all(acts.cpu().numpy(), taken)
+                bound.push_all(plain, taken)
         cells = self._cells_above(acts, most, self._low(name))
         if not fresh:
             self._push(name, cells, fit)
@@ -215,6 +217,21 @@ class Dissection:
             if sample.indices:
                 yield sample
 
+    def _laid_out(self, batch: Tensor) -> Tensor:
+        """With the channels of a pixel next to each other, where the network can take that: on processors it is much faster."""
+        return batch.contiguous(memory_format=torch.channels_last) if self.channels_last else batch
+
+    def _takes_channels_last(self) -> bool:
+        if self.net.device.type != "cpu" or self.net.input_shape[0] < 2:
+            return False
+        try:
+            batch = torch.zeros(2, *self.net.input_shape).contiguous(memory_format=torch.channels_last)
+            with torch.inference_mode(False), undisturbed(self.net.module), torch.no_grad():
+                self.net(batch)
+        except RuntimeError:  # a module that takes its input's memory for granted
+            return False
+        return True
+
     def _look_again(self, total: int) -> None:
         """Keep the cells of layers that were only measured, now that the bounds are near the thresholds."""
         names = [name for name in self.layers if name in self.again]
@@ -226,7 +243,7 @@ class Dissection:
                     parts[name].append(self._cells_above(*_float32(value), self._low(name)))
 
                 for sample in self._samples(self.used[k]):
-                    observe(self.net, sample.batch, names, see)
+                    observe(self.net, self._laid_out(sample.batch), names, see)
                     bar.update(len(sample.indices))
                 none = np.zeros((0, 0), np.float32)
                 kept = {name: LayerShard(none, none, Cells.joined(part)) for name, part in parts.items()}
@@ -349,5 +366,5 @@ def _cells(layer: Layer) -> int:
 
 def _float32(value: Tensor) -> tuple[Tensor, Tensor]:
     """Maps [map unit h w] in float32, and the largest value of each [map unit]; NaN where there is one."""
-    acts = value.to(torch.float32).contiguous()
+    acts = value.to(torch.float32)
     return acts, acts.amax((2, 3))

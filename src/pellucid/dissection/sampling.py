@@ -19,8 +19,7 @@ from pellucid.data.concepts.base import ConceptSource, LabelError, Labels, View
 from pellucid.data.images import ImageError
 from pellucid.data.tensors import to_pixels
 from pellucid.data.transform import Preprocess
-from pellucid.dissection import kernels
-from pellucid.dissection.labels import LocalLabels
+from pellucid.dissection.labels import LocalLabels, localize
 
 _AHEAD = 3  # batches that are read while one is computed
 
@@ -102,7 +101,7 @@ class Sampler:
         )
         whole = whole[whole >= 0].astype(np.int32)
         scratch = np.zeros(len(self.source.concepts), np.int32)
-        code, starts, combos, places, pixels = kernels.localize(sampled, self._place_of, whole, scratch)
+        code, starts, combos, places, pixels = localize(sampled, self._place_of, whole, scratch)
         return LocalLabels(code.astype(_kind(len(starts))), starts, combos, places, pixels, whole)
 
 

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from pellucid.dissection import kernels
+from pellucid.dissection import collecting
 from pellucid.dissection.labels import LabelBlock
 
 Values = npt.NDArray[np.float32]
@@ -25,7 +25,7 @@ Values = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, eq=False)
 class Cells:
-    """Cells of some pictures' maps that may exceed the threshold, and their neighbors (see `kernels.collect`)."""
+    """Cells of some pictures' maps that may exceed the threshold, and their neighbors (see `collecting.collect`)."""
 
     starts: npt.NDArray[np.int64]
     unit: npt.NDArray[np.int32]
@@ -35,8 +35,14 @@ class Cells:
 
     @classmethod
     def above(cls, acts: Values, maxima: Values, low: Values) -> Cells:
-        """Of maps [map unit h w] with these ``maxima`` [map unit], given a lower bound of every unit's threshold."""
-        return cls(*kernels.collect(acts, maxima, low))
+        """Of maps [map unit h w] with these ``maxima`` [map unit], given a lower bound of every unit's threshold.
+
+        In whichever order the channels lie in memory; the cells are the same.
+        """
+        last = acts.transpose(0, 2, 3, 1)
+        if last.flags.c_contiguous and not acts.flags.c_contiguous:
+            return cls(*collecting.collect_last(last, low))
+        return cls(*collecting.collect(np.ascontiguousarray(acts), maxima, low))
 
     def one(self, picture: int) -> tuple[Any, Any, Any, Any]:
         """Units of one picture's active maps, where each one's cells start, the cells and their values."""

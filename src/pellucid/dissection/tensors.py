@@ -25,7 +25,7 @@ _MAPS = 256  # maps upsampled at once
 def collect(
     acts: Float[Tensor, "map unit h w"], maxima: Float[Tensor, "map unit"], low: Float[Tensor, " unit"]
 ) -> tuple[Any, Any, Any, Any, Any]:
-    """As `kernels.collect`; the arrays are on the processor."""
+    """As `pellucid.dissection.collecting.collect`; the arrays are on the processor."""
     above = acts > low[:, None, None]
     active = maxima > low
     near = F.max_pool2d(above.to(acts.dtype), 3, 1, 1).bool()

@@ -59,6 +59,11 @@ def open_concepts(source: str | os.PathLike[str] | ConceptSource, **options: Any
                 f"Expected no options for a set that is open, got {', '.join(options)}; try without."
             )
         return source
+    if not isinstance(source, (str, os.PathLike)):
+        raise ValueError(
+            f"Expected a set of concepts, a folder or a text such as `scenes:val/0-999`, got {type(source).__name__}; "
+            "try a subclass of pellucid.data.concepts.ConceptSource for pictures of your own."
+        )
     text = os.fspath(source)
     layout, colon, rest = text.partition(":")
     if layout == "scenes":
