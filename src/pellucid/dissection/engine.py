@@ -40,7 +40,8 @@ from pellucid.observing import observe
 from pellucid.storage import write_json
 from pellucid.types import Layer
 
-SHARD = 128  # pictures in a shard
+SHARD = 128  # pictures in a shard, at most
+_SHARD_BYTES = 32 << 20  # of a shard of which everything is kept, as the first of a large set may be
 _KEPT = 0.07  # share of all values that is kept in a long run, neighbors included
 _SETTLED = 4  # batches after which a bound moves slowly
 
@@ -67,7 +68,9 @@ class Dissection:
         self.layers = {layer.name: layer for layer in layers}
         self.sampler = Sampler(source, net.preprocess, size, settings.ratio)
         order = np.random.default_rng(settings.seed).permutation(len(source))
-        self.shards = np.array_split(order, -(-len(source) // SHARD))
+        values = sum(layer.shape[0] * _cells(layer) for layer in layers)
+        self.shard = min(SHARD, max(16, _SHARD_BYTES // (8 * values)))
+        self.shards = np.array_split(order, -(-len(source) // self.shard))
         self.fits = np.array([source.split(index) == SPLITS[0] for index in range(len(source))])
         self.again = {name for name in self.layers if self._kept_bytes(name) > settings.scratch}
         self._note(identity)
@@ -338,7 +341,7 @@ class Dissection:
     def _note(self, identity: Mapping[str, Any]) -> None:
         """Say what the unfinished results belong to; refuse those of another run."""
         file = self.folder / "plan.json"
-        plan = {**identity, "settings": asdict(self.settings), "layers": list(self.layers), "shard": SHARD}
+        plan = {**identity, "settings": asdict(self.settings), "layers": list(self.layers), "shard": self.shard}
         plan = json.loads(json.dumps(plan))
         if file.exists() and json.loads(file.read_text(encoding="utf-8")) != plan:
             raise ValueError(

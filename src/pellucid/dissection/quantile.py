@@ -115,14 +115,15 @@ class Selection:
         self.bytes += unit.nbytes + value.nbytes
 
     def threshold(self, rank: int) -> Values:
-        """[unit]: the ``rank``-th largest value.
+        """[unit]: the ``rank``-th largest value; the values are given free.
 
         Where fewer lie above the bound (a unit that is 0 nearly everywhere), it is the bound itself.
         """
-        unit = np.concatenate([np.zeros(0, np.int32), *self._units])
-        order = np.argsort(unit, kind="stable")
-        value = np.concatenate([np.zeros(0, np.float32), *self._values])[order]
-        edges = np.searchsorted(unit[order], np.arange(len(self.low) + 1))
+        counts = np.sum([np.bincount(unit, minlength=len(self.low)) for unit in self._units], axis=0)
+        edges = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        value, place = np.empty(edges[-1], np.float32), edges[:-1].copy()
+        while self._units:  # given free one by one
+            _sort_in(self._units.pop(), self._values.pop(), place, value)
         found = self.low.copy()
         for u in range(len(found)):
             mine = value[edges[u] : edges[u + 1]]
@@ -203,3 +204,11 @@ def _above(starts: Any, unit: Any, cell_starts: Any, values: Any, chosen: Any, l
                         kept[n] = values[z]
                         n += 1
     return units[:n].copy(), kept[:n].copy()
+
+
+@njit(cache=True, nogil=True)
+def _sort_in(unit: Any, value: Any, place: Any, out: Any) -> None:
+    """Put every value where its unit's next one goes."""
+    for n in range(unit.shape[0]):
+        out[place[unit[n]]] = value[n]
+        place[unit[n]] += 1
