@@ -26,6 +26,8 @@ class MadeUp(ConceptSource):
         self.pictures = rng.integers(0, 256, (count, size, size, 3), np.uint8)
         for picture in self.pictures:  # smooth enough that units have a place
             picture[: size // 2] = picture[0, 0]
+        if count > 7:
+            self.pictures[7] = self.pictures[3]  # equally active: the order of examples has to be said
         blocks = rng.choice(numbers, (count, 3, size // 4, size // 4)).astype(np.uint16)
         self.maps = blocks.repeat(2, 2).repeat(2, 3)
         self.maps[:, 2] = np.where(rng.random(self.maps[:, 0].shape) < 0.3, self.maps[:, 0], 0)
