@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from pellucid.attribution import attribute as attribute
     from pellucid.capture import Tail as Tail
     from pellucid.capture import capture as capture
+    from pellucid.data.concepts import open_concepts as open_concepts
     from pellucid.data.images import read_image as read_image
     from pellucid.data.preprocess import Preprocess as Preprocess
-    from pellucid.data.concepts import open_concepts as open_concepts
     from pellucid.dissection import UnitTable as UnitTable
     from pellucid.dissection import dissect as dissect
     from pellucid.evaluation import evaluate as evaluate

@@ -20,6 +20,7 @@ COMMANDS = {
     "explain": "why a network decided as it did: a sentence, maps, neurons, one page to show",
     "attribute": "maps of where the network looked, by any method, at any layer",
     "neurons": "which units of a layer mattered, by any criterion",
+    "dissect": "what every unit detects: concepts by overlap, over many labeled pictures",
     "evaluate": "how true maps are: methods against each other and against controls, by any metric",
     "train": "train classifier: the embedded networks, from scratch",
     "models": "embedded networks, zoo networks, and the layers of any of them",

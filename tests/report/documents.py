@@ -106,6 +106,23 @@ def stages(height, width, mask, statuses):
     return made
 
 
+def concept(unit, name, iou, held):
+    """What a neuron answers to."""
+    return {
+        "unit": unit,
+        "concept": name,
+        "category": "object",
+        "iou": iou,
+        "interval": [iou - 0.01, iou + 0.01],
+        "held_out": {"concept": held, "iou": iou / 2},
+        "named": iou > 0.04,
+        "threshold": 0.04,
+        "images": 1000,
+        "set": "made up",
+        "quantile": 0.005,
+    }
+
+
 def neurons(height, width, name_of_layer="layer4"):
     made = []
     y, x = np.mgrid[0:height, 0:width] / np.array([height, width])[:, None, None]
@@ -126,6 +143,12 @@ def neurons(height, width, name_of_layer="layer4"):
                 "rank": rank + 1,
                 "region": {"box": [int(top), int(left), int(bottom), int(right)], "png": png(region)},
                 "removed": {"alone": [0.842, 0.887, 0.914, None][rank]},
+                "concept": [
+                    concept(unit, "balloon", 0.183, "basket"),
+                    concept(unit, "sky", 0.012, "sky"),
+                    None,
+                    None,
+                ][rank],
             }
         )
     return made

@@ -280,6 +280,7 @@ def test_clauses_that_the_text_does_not_hold_are_joined(document):
         ("unit #12, 12 times", ["#12", "12"]),  # a list goes on after a comma
         ("12 neurons and 7 pixels", []),
         ("channel 99", []),
+        ("neurons 12 (boeing 7, 12 seats) and **7** (wheel) of 12", ["12", "7"]),  # not what is in brackets
     ],
 )
 def test_only_announced_numbers_are_neurons(document, text, expected):

@@ -341,7 +341,12 @@ class Dissection:
     def _note(self, identity: Mapping[str, Any]) -> None:
         """Say what the unfinished results belong to; refuse those of another run."""
         file = self.folder / "plan.json"
-        plan = {**identity, "settings": asdict(self.settings), "layers": list(self.layers), "shard": self.shard}
+        plan = {
+            **identity,
+            "settings": asdict(self.settings),
+            "layers": list(self.layers),
+            "shard": self.shard,
+        }
         plan = json.loads(json.dumps(plan))
         if file.exists() and json.loads(file.read_text(encoding="utf-8")) != plan:
             raise ValueError(

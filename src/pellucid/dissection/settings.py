@@ -32,7 +32,7 @@ class Settings:
     quantile: float = 0.005
     anchor: Anchor = "effective"
     ratio: int = 2
-    draws: int = 1
+    draws: int = 4
     resamples: int = 200
     ranked: int = 5
     examples: int = 8

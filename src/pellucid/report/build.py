@@ -79,6 +79,7 @@ def render_page(document: Document, index: str | None = None) -> str:
         methods=methods,
         inside=_inside(document),
         trust=faithfulness.section(document, titles),
+        meaning=next(filter(None, (neuron.get("concept") for neuron in document["neurons"])), None),
         head=_HEADS.get(document["network"]["head"], ""),
         download=f"{_slug(document['image']['name'])}.json",
         index=index,

@@ -12,10 +12,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-# "neurons 12, 87 and 101" or "unit #12": only numbers announced by such a word are taken for neurons.
+# "neurons 12, 87 (wheel) and 101" or "unit #12": only numbers announced by such a word are taken for neurons, and what is
+# in brackets behind one is its concept, whatever digits that may hold.
+_NUMBER = r"#?\d+(?:\s+\([^()]*\))?"
 _MENTIONS = re.compile(
-    r"\b(?:neurons?|units?|channels?)\s+#?\d+(?:(?:\s*,\s*(?:and\s+)?|\s+and\s+)#?\d+)*", re.IGNORECASE
+    rf"\b(?:neurons?|units?|channels?)\s+{_NUMBER}(?:(?:\s*,\s*(?:and\s+)?|\s+and\s+){_NUMBER})*",
+    re.IGNORECASE,
 )
+_IN_BRACKETS = re.compile(r"\([^()]*\)")
 _FRACTIONS = re.compile(r"probab|share|fraction|inside|outside|covers|part of|area|evidence", re.IGNORECASE)
 
 
@@ -156,7 +160,8 @@ def _segments(clause: Mapping[str, Any], neurons: Mapping[tuple[str, int], int])
     mentioned = {int(index): neurons.get((layer, index)) for layer, index in reversed(clause["units"])}
     marks: list[int | None] = [None] * len(text)
     for run in _MENTIONS.finditer(text):
-        for digits in re.finditer(r"#?(\d+)", run.group()):
+        bare = _IN_BRACKETS.sub(lambda found: " " * len(found.group()), run.group())
+        for digits in re.finditer(r"#?(\d+)", bare):
             place = mentioned.get(int(digits.group(1)))
             for position in range(run.start() + digits.start(), run.start() + digits.end()):
                 marks[position] = place
