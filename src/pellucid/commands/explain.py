@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pellucid.network import Network
     from pellucid.run import RunDirectory
     from pellucid.semantics import Explanation
+    from pellucid.semantics.concepts import Names
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,9 @@ class Explain(ImageOptions):
     """how important neurons are found"""
     units: Number = 5
     """how many neurons"""
+    table: Annotated[str | None, flag("FOLDER")] = None
+    """results of pellucid dissect for this network, from which neurons get the names of concepts; by default the tables that
+    come with the embedded networks; none for no names"""
     mask: Annotated[str | None, flag("FILE")] = None
     """picture of the object's mask (white on black), for one image"""
     seed: Number = 0
@@ -62,8 +66,9 @@ def run(arguments: Sequence[str]) -> int:
             f"Expected one image with a mask, got {len(gathered.sources)}; try one call for each."
         )
     mask = _mask(options.mask, options.max_pixels)
+    meanings = _names(net, options)
     with results("explain", options, net, gathered) as directory:
-        pages = _Pages(net, options, methods, mask, directory, gathered)
+        pages = _Pages(net, options, methods, mask, meanings, directory, gathered)
         try:
             one_by_one(gathered, directory, "explaining", pages.make)
         finally:
@@ -83,10 +88,12 @@ class _Pages:
         options: Explain,
         methods: Sequence[str] | None,
         mask: Any,
+        meanings: Names,
         directory: RunDirectory,
         gathered: Gathered,
     ) -> None:
         self.net, self.options, self.methods, self.mask = net, options, methods, mask
+        self.meanings = meanings
         self.directory = directory
         self.index = f"{directory.claim('index', ('.html',))}.html" if gathered.several else None
         self.entries: list[tuple[str, dict[str, Any]]] = []
@@ -108,6 +115,7 @@ class _Pages:
             mask=self.mask,
             seed=options.seed,
             faithfulness=not options.no_faithfulness,
+            table=self.meanings,
         )
         self._save(source, explanation)
 
@@ -154,6 +162,15 @@ class _Pages:
         results = self.directory.facts["results"]
         first = results[0]["text"] if self.index is None else f"{len(results)} images explained"
         return f"{first}\nreport: {self.directory.folder / (self.index or results[0]['page'])}"
+
+
+def _names(net: Network, options: Explain) -> Names:
+    """What neurons are called by. Raises as `pellucid.semantics.concepts.names_for` does."""
+    from pellucid.semantics.builder import last_layer
+    from pellucid.semantics.concepts import names_for
+
+    place = last_layer(net, options.layers or None)
+    return names_for(net, {} if options.table == "none" else options.table, place)
 
 
 def _mask(path: str | None, max_pixels: int) -> Any:

@@ -25,6 +25,7 @@ from pellucid.neurons.criterion import Criterion
 from pellucid.neurons.regions import box_of
 from pellucid.registry import create, get, names
 from pellucid.semantics import clauses as say
+from pellucid.semantics.concepts import Names, TableLike, names_for
 from pellucid.semantics.evidence import attainable, concentration, positive_evidence, removal
 from pellucid.semantics.explanation import Box, Cost, Explanation, Neuron, Removal
 from pellucid.semantics.faithfulness import Faithfulness, counted
@@ -52,6 +53,7 @@ def explain(
     normalized: bool | None = None,
     seed: int = 0,
     faithfulness: bool = True,
+    table: TableLike | Names = None,
 ) -> Any:
     """Explain what ``net`` did with an image: an `Explanation`, or a list of them for a list, batch or folder.
 
@@ -62,9 +64,12 @@ def explain(
     neurons of ``neuron_layer`` (default: the last of ``layers``) are found, and how many. ``mask``: bool array
     [height width] of the object in the original image. ``seed`` draws what is random: the neurons that are removed for
     comparison, and the network of the sanity check. ``faithfulness``: test the map of ``method``, at up to 40 further
-    forward passes (`pellucid.semantics.faithfulness`).
+    forward passes (`pellucid.semantics.faithfulness`). ``table``: what units answer to, from which the important neurons
+    get the names of concepts: a `UnitTable`, ``{layer: UnitTable}`` or the folder of a dissection; None takes the tables
+    that come with the embedded networks, ``{}`` leaves names away.
 
-    Raises UnknownNameError for unknown methods, layers or classes, ImageError for unusable images.
+    Raises UnknownNameError for unknown methods, layers or classes, ImageError for unusable images, ValueError for the
+    table of another network.
     """
     if units < 1:
         raise ValueError(f"Expected `units` to be at least 1, got {units}.")
@@ -84,6 +89,7 @@ def explain(
             "normalized": normalized,
             "seed": seed,
             "faithfulness": faithfulness,
+            "table": table,
         }
         each = _one_each(target, len(images))
         return [explain(net, one, target=wanted, **same) for one, wanted in zip(images, each, strict=True)]
@@ -96,6 +102,8 @@ def explain(
         raise ValueError(f"Expected one image with a mask, got {len(batch)}; try one call for each.")
     rank = create("neurons", criterion)
     targets = _one_each(target, len(batch))
+    place = neuron_layer or last_layer(net, layers)
+    meanings = names_for(net, table, place)
     found = [
         _explain_one(
             net,
@@ -105,16 +113,23 @@ def explain(
             made,
             layers,
             rank,
-            neuron_layer,
+            place,
             units,
             known,
             label,
             seed,
             faithfulness,
+            meanings,
         )
         for i in range(len(batch))
     ]
     return found if several else found[0]
+
+
+def last_layer(net: Network, layers: Sequence[str] | None = None) -> str:
+    """The layer whose neurons are looked at unless another is named: the last of ``layers``, the input aside."""
+    stages = tuple(layers) if layers is not None else net.default_layers
+    return [name for name in stages if name != INPUT][-1]
 
 
 def default_methods() -> tuple[str, ...]:
@@ -159,11 +174,10 @@ def _known_object(images: Any, mask: Any) -> tuple[Any, Tensor | None, str | Non
 
 def _explain_one(
     net: Network, images: Tensor, shown: InputImage, target: TargetLike, methods: Sequence[Method],
-    layers: Sequence[str] | None, criterion: Criterion, neuron_layer: str | None, units: int,
-    known: Tensor | None, label: str | None, seed: int, test: bool,
+    layers: Sequence[str] | None, criterion: Criterion, place: str, units: int,
+    known: Tensor | None, label: str | None, seed: int, test: bool, meanings: Names,
 ) -> Explanation:  # fmt: skip
     stages = tuple(layers) if layers is not None else net.default_layers
-    place = neuron_layer or [name for name in stages if name != INPUT][-1]
     trace = capture(net, images, (INPUT, *stages, place), target)
     maps, extra, taken = _maps(trace, methods, stages)
     mask = _mask_at_input(known, net, shown, images)
@@ -172,7 +186,7 @@ def _explain_one(
     scores = UnitScores(
         criterion(trace, place).detach(), trace.layers[place], criterion.name, trace.target.names
     )
-    chosen, effect, tail_runs = _neurons(net, trace, scores, units, seed)
+    chosen, effect, tail_runs = _neurons(net, trace, scores, units, seed, meanings)
     main = maps.get(stages[-1], {}).get(methods[0].name) or next(
         m[methods[0].name] for m in maps.values() if methods[0].name in m
     )
@@ -186,7 +200,8 @@ def _explain_one(
     ran, back = (0, 0) if tested is None else (tested.passes, tested.backward)
     return Explanation(
         network=_facts(net),
-        image={"name": shown.name, "notes": [*shown.notes, *net.notes, *_notes(maps)], "original_size": list(shown.original_size),
+        image={"name": shown.name, "notes": [*shown.notes, *net.notes, *_notes(maps), *meanings.notes],
+               "original_size": list(shown.original_size),
                "size": [int(images.shape[2]), int(images.shape[3])]},
         view=shown.image,
         prediction=top,
@@ -309,7 +324,7 @@ def _target_index(net: Network, target: Target) -> int | None:
 
 
 def _neurons(
-    net: Network, trace: Trace, scores: UnitScores, count: int, seed: int
+    net: Network, trace: Trace, scores: UnitScores, count: int, seed: int, meanings: Names
 ) -> tuple[tuple[Neuron, ...], Removal | None, int]:
     values = scores.values[0].double().cpu()
     total = float(values.clamp(min=0).sum())
@@ -335,6 +350,7 @@ def _neurons(
             box=region.box,
             removed=without[0],
             removed_score=without[1],
+            meaning=meanings.of(layer, unit.index),
         )
         for rank, (unit, region, without) in enumerate(zip(top, regions, alone, strict=True), 1)
     )
@@ -353,7 +369,8 @@ def _sentence(
     if mask is not None and shares and label is not None:
         said += say.on_object(label, about["name"], shares, float(mask.double().mean()), main.method)
     title = scores.criterion.upper() if scores.criterion == "cgnis" else scores.criterion
-    said += say.carried(neurons, effect, scores.values.shape[1], title, about, stages[-1])
+    first, *doubts = say.carried(neurons, effect, scores.values.shape[1], title, about, stages[-1])
+    said += [first, say.answering(neurons), *doubts]
     return tuple(clause for clause in said if clause is not None)
 
 

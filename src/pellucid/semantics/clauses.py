@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pellucid.dissection.table import THRESHOLD
 from pellucid.semantics import wording as w
 from pellucid.semantics.evidence import Concentration
 from pellucid.semantics.explanation import Clause, Neuron, Removal
@@ -176,7 +177,7 @@ def carried(
     layer = neurons[0].layer
     units = tuple((layer, neuron.unit) for neuron in neurons)
     share = sum(neuron.share for neuron in neurons)
-    label = w.listed([f"**{neuron.unit}**" for neuron in neurons])
+    label = _with_concepts(neurons)
     one = len(neurons) == 1
     where = "In the deepest stage" if layer == deepest else f"At {layer}"
     who = f"neuron {label} carries" if one else f"neurons {label} carry"
@@ -214,3 +215,52 @@ def carried(
             )
         )
     return found
+
+
+def _with_concepts(neurons: Sequence[Neuron]) -> str:
+    """The units' numbers, each with the concept it detects in brackets; once at the end where it is the same for all."""
+    names = [None if neuron.concept is None else w.bracketed(neuron.concept) for neuron in neurons]
+    if len(neurons) > 1 and names[0] is not None and len(set(names)) == 1:
+        both = "both" if len(neurons) == 2 else "all"
+        return w.listed([f"**{neuron.unit}**" for neuron in neurons]) + f" ({both} {names[0]})"
+    return w.listed(
+        [
+            f"**{neuron.unit}**" + (f" ({name})" if name else "")
+            for neuron, name in zip(neurons, names, strict=True)
+        ]
+    )
+
+
+def answering(neurons: Sequence[Neuron]) -> Clause | None:
+    """What the names of concepts rest on, and what they do not say; which neurons have none."""
+    known = [neuron.meaning for neuron in neurons if neuron.meaning is not None]
+    if not known:
+        return None
+    layer, first = neurons[0].layer, known[0]
+    named = [meaning for meaning in known if meaning.named]
+    others = [str(meaning.unit) for meaning in known if not meaning.named]
+    over = "many pictures" if first.images is None else f"{first.images:,} pictures"
+    numbers: dict[str, float | str] = {
+        f"IoU of neuron {meaning.unit} with {meaning.concept}": meaning.iou for meaning in known
+    }
+    numbers |= {} if first.images is None else {"pictures": float(first.images)}
+    numbers |= {} if first.source is None else {"set of concepts": first.source}
+    one = len(neurons) == 1
+    if not named:
+        text = (
+            f"No concept is known for {'it' if one else 'them'}: over {over} {'it matches' if one else 'they match'} none "
+            f"well (no IoU above {w.number(THRESHOLD)})."
+        )
+        numbers["IoU from which on a concept is named"] = THRESHOLD
+    else:
+        low, high = (f"{pick(meaning.iou for meaning in named):.2f}" for pick in (min, max))
+        text = (
+            f"In brackets: what {'the' if one else 'a'} neuron responds to most over {over} (overlap as IoU: "
+            f"{low if low == high else f'{low} to {high}'}), which does not prove that this decision used it."
+        )
+        if others:
+            text += f" No concept is known for neuron{'s' if len(others) > 1 else ''} {w.listed(others)}."
+    units = tuple((layer, meaning.unit) for meaning in known)
+    return Clause(
+        "concepts", text, numbers, layer, None, units, concepts=tuple(meaning.to_json() for meaning in known)
+    )

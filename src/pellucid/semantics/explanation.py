@@ -17,6 +17,7 @@ from torch import Tensor
 from pellucid._version import __version__
 from pellucid.bibliography import PAPERS
 from pellucid.registry import get
+from pellucid.semantics.concepts import Meaning
 from pellucid.semantics.faithfulness import Faithfulness
 from pellucid.storage import write_arrays, write_json
 from pellucid.types import Heatmap, UnitScores
@@ -30,7 +31,7 @@ class Clause:
     """One thing that is said, and what it rests on.
 
     ``text`` may mark words as ``**bold**``. ``numbers`` holds every number of the text, by what it measures. ``box`` is (top,
-    left, bottom, right) on the network's input, end excluded.
+    left, bottom, right) on the network's input, end excluded. ``concepts``: what neurons answer to, as `Meaning.to_json` says it.
     """
 
     kind: str
@@ -40,6 +41,7 @@ class Clause:
     method: str | None = None
     units: tuple[tuple[str, int], ...] = ()
     box: Box | None = None
+    concepts: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +49,7 @@ class Neuron:
     """An important unit in one image: its score, the share of its layer's positive total, and where it was active.
 
     ``region`` is a bool mask [height width] at input size; ``removed`` and ``removed_score`` are the target's probability and
-    score with the unit set to zero.
+    score with the unit set to zero. ``meaning``: what the unit answers to over many pictures, None without a table.
     """
 
     layer: str
@@ -60,6 +62,22 @@ class Neuron:
     box: Box | None
     removed: float | None
     removed_score: float | None
+    meaning: Meaning | None = None
+
+    @property
+    def concept(self) -> str | None:
+        """Name of the concept the unit detects; None without a table, or where its IoU is not above 0.04."""
+        return self.meaning.concept if self.meaning is not None and self.meaning.named else None
+
+    @property
+    def iou(self) -> float | None:
+        """IoU of the unit with its best concept, named or not; None without a table."""
+        return None if self.meaning is None else self.meaning.iou
+
+    @property
+    def held_out(self) -> float | None:
+        """IoU on pictures that had no part in choosing the concept; None without them."""
+        return None if self.meaning is None or self.meaning.held_out is None else self.meaning.held_out[1]
 
 
 @dataclass(frozen=True)
@@ -223,6 +241,7 @@ class Explanation:
             "rank": neuron.rank,
             "region": {"box": _listed(neuron.box), **picture},
             "removed": {"alone": neuron.removed, "score": neuron.removed_score},
+            "concept": None if neuron.meaning is None else neuron.meaning.to_json(),
         }
 
     @staticmethod

@@ -53,6 +53,11 @@ def name(label: str) -> str:
     return re.sub(r"\s+", " ", label.replace("*", "∗")).strip() or "(no name)"
 
 
+def bracketed(label: str) -> str:
+    """A name that can stand in round brackets: its own become square ones."""
+    return name(label.replace("(", "[").replace(")", "]"))
+
+
 def place(row: float, column: float, height: int, width: int) -> str:
     """Where a point lies in a picture: "upper left" … "center" … "lower right"."""
     vertical = ("upper", "", "lower")[min(int(3 * row / height), 2)]
