@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from pellucid.types import Trace as Trace
     from pellucid.types import Unit as Unit
     from pellucid.types import UnitScores as UnitScores
+    from pellucid.visualization import Visualization as Visualization
+    from pellucid.visualization import visualize as visualize
 
 _HOME = {
     "attribute": "attribution",
@@ -61,6 +63,8 @@ _HOME = {
     "Trace": "types",
     "Unit": "types",
     "UnitScores": "types",
+    "Visualization": "visualization",
+    "visualize": "visualization",
 }
 __all__ = [*_HOME, "__version__"]
 

@@ -69,4 +69,15 @@ PAPERS: dict[str, str] = {
     "Vision and Image Understanding 248, 2024. arXiv:2301.07002",
     "zhou2016": "Zhou, Khosla, Lapedriza, Oliva, Torralba. Learning Deep Features for Discriminative Localization. CVPR 2016. "
     "arXiv:1512.04150",
+    "burt1983": "Burt, Adelson. The Laplacian Pyramid as a Compact Image Code. IEEE Transactions on Communications 31(4), "
+    "532–540, 1983.",
+    "fel2023": "Fel, Boissin, Boutin, Picard, Novello, Colin, Linsley, Rousseau, Cadène, Goetschalckx, Gardes, Serre. "
+    "Unlocking Feature Visualization for Deep Networks with Magnitude Constrained Optimization. NeurIPS 2023. "
+    "arXiv:2306.06805",
+    "mahendran2015": "Mahendran, Vedaldi. Understanding Deep Image Representations by Inverting Them. CVPR 2015. arXiv:1412.0035",
+    "olah2017": "Olah, Mordvintsev, Schubert. Feature Visualization. Distill 2(11), 2017. doi:10.23915/distill.00007",
+    "tao2017": "Tao, Fu, Zhu, Wang. On activation maximization with spatial pyramids. Journal of Harbin Institute of Technology "
+    "49(11), 60, 2017. doi:10.11918/j.issn.0367-6234.201612087. Known here by its abstract.",
+    "yosinski2015": "Yosinski, Clune, Nguyen, Fuchs, Lipson. Understanding Neural Networks Through Deep Visualization. ICML "
+    "workshop 2015. arXiv:1506.06579",
 }

@@ -21,6 +21,7 @@ COMMANDS = {
     "attribute": "maps of where the network looked, by any method, at any layer",
     "neurons": "which units of a layer mattered, by any criterion",
     "dissect": "what every unit detects: concepts by overlap, over many labeled pictures",
+    "visualize": "what units and classes want to see: pictures, a contact sheet, how they compare with real ones",
     "evaluate": "how true maps are: methods against each other and against controls, by any metric",
     "train": "train classifier: the embedded networks, from scratch",
     "models": "embedded networks, zoo networks, and the layers of any of them",

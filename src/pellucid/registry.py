@@ -21,6 +21,7 @@ _PACKAGES = {
     "attribution": "pellucid.attribution",
     "neurons": "pellucid.neurons",
     "evaluation": "pellucid.evaluation",
+    "visualization": "pellucid.visualization",
 }
 KINDS = ("attribution", "neurons", "evaluation", "visualization")
 _methods: dict[str, dict[str, type[Any]]] = {kind: {} for kind in KINDS}

@@ -1,0 +1,191 @@
+"""``pellucid visualize``: what units and classes want to see; a picture each, a contact sheet, and how they compare with real
+pictures."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pellucid.commands.console import complain, say
+from pellucid.commands.options import (
+    Folder,
+    Name,
+    NetOptions,
+    Number,
+    at_least,
+    flag,
+    parse,
+    plain,
+    with_parameters,
+)
+
+if TYPE_CHECKING:
+    from pellucid.network import Network
+    from pellucid.run import RunDirectory
+    from pellucid.types import Unit
+    from pellucid.visualization import Visualization
+
+
+_ALL = "all"
+_MANY = 64  # units of a layer that are painted unless more are asked for
+_AT_ONCE = 16
+
+
+@dataclass(frozen=True)
+class Visualize(NetOptions):
+    """Paint what units or classes of a network want to see; writes a PNG each, sheet.png and visualization.json.
+
+    The number in a caption compares with the best real picture: 1x or more is stronger than any of them. The method's own
+    parameters are flags too.
+    """
+
+    units: Annotated[tuple[str, ...], flag("LAYER:UNITS ...")] = ()
+    """units, as layer4:12 or layer4:0-15,40"""
+    layer: Annotated[str | None, flag("LAYER")] = None
+    """its units, the first 64 unless --first says otherwise"""
+    first: Number = _MANY
+    """how many units of a layer; 0 for all"""
+    target: Annotated[tuple[str, ...], flag("CLASS ...")] = ()
+    """classes by name or index, or all; by default all classes where no units are named"""
+    method: Name = "pyramid"
+    """way of painting; "pellucid methods --kind visualization" lists them"""
+    size: Annotated[int | None, flag("PIXELS")] = None
+    """side of the pictures; by default the network's own"""
+    count: Number = 1
+    """pictures of each"""
+    diversity: Annotated[float, flag("NUMBER")] = 0.0
+    """how much pictures of the same unit are driven apart"""
+    seed: Number = 0
+    """of all draws"""
+    images: Annotated[tuple[str, ...], flag("IMAGE ...")] = ()
+    """real pictures to compare with: files, folders or scenes:SPLIT/FIRST-LAST; embedded networks have scenes"""
+    columns: Number = 8
+    """pictures in a row of the sheet"""
+    out: Folder = Path("pellucid-out")
+    """where the results go"""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Parse, with the method's parameters among the flags, and paint some at a time."""
+    command = with_parameters(Visualize, "visualization", "method", arguments)
+    options: Any = parse(command, "visualize", arguments)
+    from pellucid.registry import create
+    from pellucid.run import RunDirectory, fingerprint
+
+    for name, least in (("first", 0), ("count", 1), ("columns", 1)):
+        at_least(getattr(options, name), least, name)
+    method = create("visualization", options.method, **vars(options.parameters))
+    net = options.load()
+    for note in net.notes:
+        complain(f"note on {net.name}: {note}")
+    wanted = _wanted(net, options)
+    real = _real(net, options)
+    about = {"name": net.name, "sha256": fingerprint(net.module)}
+    with RunDirectory(options.out, "visualize", plain(options), network=about) as directory, _remarks():
+        found = _painted(net, wanted, method, real, options)
+        _write(found, directory, options)
+    worst = [found.caption(k) for k in range(min(len(found), 10))]
+    say("\n".join(worst) + (f"\n… and {len(found) - 10} more" if len(found) > 10 else ""))
+    say(f"{len(found)} picture{'' if len(found) == 1 else 's'}: {options.out / 'sheet.png'}")
+    if not found.finished:
+        raise KeyboardInterrupt(
+            f"{len(found)} of {len(wanted) * options.count} pictures are there, in {options.out}"
+        )
+    return 0
+
+
+def _painted(net: Network, wanted: list[Any], method: Any, real: Any, options: Visualize) -> Visualization:
+    from pellucid.visualization import visualize
+
+    return visualize(
+        net, wanted, method, size=options.size, seed=options.seed, count=options.count, diversity=options.diversity,
+        images=real, normalized=True if real is not None else None, batch_size=_AT_ONCE,
+    )  # fmt: skip
+
+
+@contextlib.contextmanager
+def _remarks() -> Any:
+    """Warnings of the library as remarks of the command."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        try:
+            yield
+        finally:
+            for text in dict.fromkeys(str(one.message) for one in caught):
+                complain(text)
+
+
+def _wanted(net: Network, options: Visualize) -> list[Any]:
+    """Units and classes in the order they were named. Raises ValueError, IndexError or UnknownNameError."""
+    found: list[Any] = [unit for text in options.units for unit in units_of(text)]
+    if options.layer is not None:
+        from pellucid.types import Unit
+
+        width = net.layer(options.layer).shape[0]
+        found += [Unit(options.layer, k) for k in range(min(options.first or width, width))]
+    classes = options.target or (() if found else (_ALL,))
+    for name in classes:
+        found += (
+            list(range(len(net.classes)))
+            if name == _ALL and _ALL not in net.classes
+            else [net.class_index(name)]
+        )
+    return found
+
+
+def units_of(text: str) -> list[Unit]:
+    """The units that ``layer4:12`` or ``layer4:0-15,40`` names; a layer's own name may hold a colon. Raises ValueError."""
+    from pellucid.types import Unit
+
+    layer, colon, numbers = text.rpartition(":")
+    found = []
+    for part in numbers.split(","):
+        low, dash, high = part.partition("-")
+        if not (colon and layer and low.isdecimal() and (high.isdecimal() if dash else True)):
+            raise ValueError(f"Expected units as LAYER:12 or LAYER:0-15,40, got `{text}`.")
+        last = int(high) if dash else int(low)
+        if last < int(low) or last - int(low) >= 100_000:
+            raise ValueError(f"Expected a range of units from low to high, got `{part}` in `{text}`.")
+        found += [Unit(layer, k) for k in range(int(low), last + 1)]
+    return found
+
+
+def _real(net: Network, options: Visualize) -> Any:
+    """Normalized real pictures, or None for what the library takes by itself."""
+    if not options.images:
+        return None
+    from pellucid.commands.sources import gather
+    from pellucid.data.preprocess import to_batch
+
+    gathered = gather(options.images, recursive=False)
+    for name, reason in gathered.failed:
+        complain(f"left out {name}: {reason}")
+    return to_batch([source.picture(100_000_000) for source in gathered.sources], net.preprocess)[0]
+
+
+def _write(found: Visualization, directory: RunDirectory, options: Visualize) -> None:
+    """Every picture under a name of its own, the sheet, the numbers; listed in run.json."""
+    from pellucid.storage import write_arrays, write_bytes, write_json
+    from pellucid.visualization.result import safe
+    from pellucid.visualization.sheet import png
+
+    facts = found.to_json()
+    for row, picture in zip(facts["images"], found.pictures, strict=True):
+        stem = directory.claim(f"{safe(row['label'])}.png", [".png"])
+        row["file"] = f"{stem}.png"
+        write_bytes(directory.folder / row["file"], png(picture))
+        directory.add(row, stem)
+    for stem, suffix in (("sheet", ".png"), ("visualization", ".json"), ("history", ".safetensors")):
+        claimed = directory.claim(stem, [suffix])
+        file = directory.folder / f"{claimed}{suffix}"
+        if stem == "sheet":
+            write_bytes(file, png(found.sheet(options.columns)))
+        elif stem == "history":
+            write_arrays(file, {"history": found.history.float()})
+        else:
+            write_json(file, facts)
+        directory.keep(claimed)

@@ -1,0 +1,128 @@
+"""``pellucid visualize`` as a user meets it, in this process."""
+
+import json
+
+import pytest
+from tests.commandline import network_file, picture
+
+import pellucid as pl
+from pellucid.commands.visualize import run, units_of
+from pellucid.visualization import ascent
+
+
+@pytest.fixture(scope="module")
+def net(tmp_path_factory):
+    return network_file(tmp_path_factory.mktemp("net"))
+
+
+def call(net, out, *arguments):
+    return run(
+        [
+            "--net",
+            str(net),
+            "--size",
+            "32",
+            "--steps",
+            "4",
+            "--octaves",
+            "1",
+            "--out",
+            str(out),
+            *map(str, arguments),
+        ]
+    )
+
+
+@pytest.fixture(autouse=True)
+def _no_scenes(monkeypatch):
+    monkeypatch.setattr("pellucid.visualization.certificate.SCENES", 3)
+    monkeypatch.setattr("pellucid.visualization.certificate.own_scenes", lambda net: None)
+
+
+def test_units_classes_and_a_layer(net, tmp_path, capsys):
+    assert (
+        call(
+            net,
+            tmp_path,
+            "--units",
+            "features.9:0-2,5",
+            "--layer",
+            "features.16",
+            "--first",
+            2,
+            "--target",
+            "car",
+            3,
+        )
+        == 0
+    )
+    facts = json.loads((tmp_path / "visualization.json").read_text())
+    labels = [f"features.9:{k}" for k in (0, 1, 2, 5)] + [
+        "features.16:0",
+        "features.16:1",
+        "class car",
+        "class cargo ship",
+    ]
+    assert [row["label"] for row in facts["images"]] == labels
+    assert facts["size"] == [32, 32]
+    record = json.loads((tmp_path / "run.json").read_text())
+    assert record["finished"]
+    assert len(record["results"]) == 8
+    assert set(record["files"]) == {path.name for path in tmp_path.iterdir()} - {"run.json"}
+    assert "8 pictures" in capsys.readouterr().out
+
+
+def test_all_classes_by_default_and_real_pictures(net, tmp_path, capsys):
+    for k in range(3):
+        picture(tmp_path / "photos" / f"{k}.png", seed=k)
+    assert call(net, tmp_path / "out", "--images", tmp_path / "photos") == 0
+    facts = json.loads((tmp_path / "out" / "visualization.json").read_text())
+    assert [row["label"] for row in facts["images"]][:2] == ["class airliner", "class helicopter"]
+    assert {row["certificate"]["real images"] for row in facts["images"]} == {3}
+
+
+def test_the_same_command_gives_the_same_bytes(net, tmp_path):
+    for name in ("a", "b"):
+        call(net, tmp_path / name, "--units", "features.9:1")
+    files = [path.name for path in (tmp_path / "a").iterdir() if path.name != "run.json"]
+    assert len(files) == 4
+    assert all((tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes() for name in files)
+
+
+def test_ctrl_c_keeps_what_is_there(net, tmp_path, monkeypatch):
+    steps = []
+
+    def interrupted(problem, painter, original=ascent._gradients):
+        steps.append(1)
+        if len(steps) == 7:
+            raise KeyboardInterrupt
+        return original(problem, painter)
+
+    monkeypatch.setattr(ascent, "_gradients", interrupted)
+    with pytest.raises(KeyboardInterrupt, match="20 of 20 pictures are there"):
+        call(net, tmp_path, "--layer", "features.16", "--first", 20)
+    facts = json.loads((tmp_path / "visualization.json").read_text())
+    assert not facts["finished"]
+    assert all((tmp_path / row["file"]).is_file() for row in facts["images"])
+
+
+def test_units_in_words():
+    assert units_of("a.b:3") == [pl.Unit("a.b", 3)]
+    assert units_of("a:1:0-1,7") == [pl.Unit("a:1", 0), pl.Unit("a:1", 1), pl.Unit("a:1", 7)]
+
+
+BAD = [
+    (["--units", "features.9"], ValueError, "Expected units as LAYER:12 or LAYER:0-15,40, got `features.9`"),
+    (["--units", "features.9:5-2"], ValueError, "Expected a range of units from low to high, got `5-2`"),
+    (["--units", "features.9:64"], IndexError, "Expected a unit of `features.9` from 0 to 31, got 64"),
+    (["--layer", "features.90"], KeyError, "Expected the name of a layer"),
+    (["--target", "zebra"], KeyError, "Expected a class of"),
+    (["--count", "0"], ValueError, "Expected `--count` to be at least 1, got 0"),
+    (["--laplacian", "off", "--momentum", "2"], ValueError, "a momentum in .0, 1."),
+]
+
+
+@pytest.mark.parametrize(("arguments", "error", "text"), BAD, ids=lambda value: str(value)[:24])
+def test_bad_input_is_named(net, tmp_path, arguments, error, text):
+    with pytest.raises(error, match=text):
+        call(net, tmp_path, *arguments)
