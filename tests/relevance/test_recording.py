@@ -115,3 +115,11 @@ def test_a_network_whose_first_layer_is_its_only_stage():
     found = pl.attribute(net, images(), "shallow-cam", normalized=True)
     assert list(found) == ["embed"]
     assert found["embed"].values.shape == (2, 4, 4)
+
+
+def test_the_embedded_networks_need_no_excuse():
+    for name in ("scenes-vgg", "scenes-resnet"):
+        net = pl.load(name)
+        batch = torch.randn(1, 3, 128, 128)
+        maps = pl.attribute(net, batch, "shallow-cam", net.default_layers[-1], normalized=True)
+        assert not any(one.notes for one in maps.values())

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 Handler = Callable[["RelevanceGraph", Invocation], Any]
 
-_COPIES = "clone detach requires_grad to contiguous float double half bfloat16 type type_as cpu cuda alias"
+_COPIES = "clone detach requires_grad to contiguous float double half bfloat16 type type_as cpu cuda alias as_tensor"
 _MOVES = """
 view reshape flatten unflatten squeeze unsqueeze permute transpose swapaxes swapdims movedim t mT getitem setitem
 cat stack hstack vstack chunk split tensor_split unbind narrow select index_select gather roll flip rot90 expand
