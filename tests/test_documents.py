@@ -87,3 +87,35 @@ def test_the_readme_states_the_cost_of_relevance_that_was_measured():
     }
     said = f"{cost['pellucid, layers']} forward passes on VGG-16 (zennit {cost['zennit']}, captum {cost['captum']})"
     assert said in README
+
+
+def test_the_readme_states_what_the_dissection_study_found():
+    study = json.loads((ROOT / "studies/results/dissection-depth.json").read_text(encoding="utf-8"))
+    assert len(study["networks"]) == 6
+    for network in study["networks"]:
+        first, last = network["layers"][0], network["layers"][-1]
+        row = (
+            f"| {network['network']} | {first['held out']} of {first['units']} | {last['held out']} of {last['units']} | "
+            f"{last['detectors']} | {last['by chance']:.0f} | {last['held out unique']} |"
+        )
+        assert row in README
+
+
+def test_the_readme_states_the_cost_of_dissection_that_was_measured():
+    measured = json.loads((ROOT / "benchmarks/speed/results/dissection.json").read_text(encoding="utf-8"))
+    text = " ".join(README.split())
+
+    def span(values):
+        return f"{min(values):.2f} to {max(values):.2f}"
+
+    passes = [part["measured"] for name, part in measured.items() if name.startswith("passes")]
+    assert len(passes) == 2
+    ratio = span([sorted(one["processor_ratio"])[1] for one in passes])
+    same = span([sorted(one["processor_ratio_same_layout"])[1] for one in passes])
+    assert f"costs {ratio} of plain forward passes" in text
+    assert f"({same} in the same memory layout)" in text
+    loops = [sorted(one["ratio"])[len(one["ratio"]) // 2] for one in measured["loop"]["measured"]]
+    assert f"the tally alone is {min(loops):.0f} to {max(loops):.0f} times faster" in text
+    assert not any(one["pixels_counted_differently"] for one in measured["loop"]["measured"])
+    small, large = (one["peak_mb"] for one in measured["memory"]["measured"])
+    assert f"peak memory is {small:.0f} MB with 500 scenes and {large:.0f} MB with 5,000" in text

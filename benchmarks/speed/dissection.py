@@ -75,28 +75,32 @@ def passes(name: str, threads: int, rounds: int, count: int | None) -> dict[str,
     source = Part(source, order)
     sampler = Sampler(source, net.preprocess, (224, 224), 2)
 
-    def plain() -> None:
+    def plain(layout: torch.memory_format = torch.contiguous_format) -> None:
         """The same pictures in the same batches, read one step ahead in a thread as well."""
         chunks = [list(range(first, min(first + 32, number))) for first in range(0, number, 32)]
         with torch.inference_mode():
             for sample in sampler.batches(chunks):
-                net(sample.batch)
+                net(sample.batch.contiguous(memory_format=layout))
+
+    def plain_last() -> None:
+        """In the memory layout that dissecting uses."""
+        plain(torch.channels_last)
 
     def whole() -> None:
         dissect(net, source, progress=False)
 
     dissect(net, Part(source, np.arange(40)), progress=False)  # compiles
-    found = [(clocks(plain), clocks(whole)) for _ in range(rounds)]
-    ratios = [(b[0] / a[0], b[1] / a[1]) for a, b in found]
+    found = [(clocks(plain), clocks(plain_last), clocks(whole)) for _ in range(rounds)]
     return {
         "network": name,
         "layers": list(net.default_layers),
         "images": number,
         "threads": threads,
         "rounds": rounds,
-        "wall_ratio": sorted(round(one[0], 3) for one in ratios),
-        "processor_ratio": sorted(round(one[1], 3) for one in ratios),
-        "plain_ms_per_image": round(1e3 * min(a[1] for a, _ in found) / number, 2),
+        "wall_ratio": sorted(round(c[0] / a[0], 3) for a, _, c in found),
+        "processor_ratio": sorted(round(c[1] / a[1], 3) for a, _, c in found),
+        "processor_ratio_same_layout": sorted(round(c[1] / b[1], 3) for _, b, c in found),
+        "plain_ms_per_image": round(1e3 * min(a[1] for a, _, _ in found) / number, 2),
     }
 
 
@@ -127,19 +131,29 @@ class Part(ConceptSource):
         return self._source.split(int(self._chosen[index]))
 
 
-def old_loop(acts: Any, thresholds: Any, maps: list[Any], concepts: int) -> Any:
-    """One unit after the other: skip quiet maps, upsample the others, look the labels up, count them."""
-    hits = np.zeros((len(thresholds), concepts + 1), np.int64)
-    height, width = maps[0].shape
+def old_loop(acts: Any, thresholds: Any, maps: Any, wholes: Any, category: Any) -> tuple[Any, Any]:
+    """One unit after the other: skip quiet maps, upsample the others, find the mask's pixels, count the labels there.
+
+    ``maps`` [map h w] and ``wholes`` hold 1 + a concept's place, ``category`` [1 + concept, category] what each is of; areas
+    are counted by the paper's definition, in pictures where the category occurs.
+    """
+    hits = np.zeros((len(thresholds), len(category)), np.int64)
+    areas = np.zeros((len(thresholds), category.shape[1]), np.int64)
+    occurring = (np.bincount(maps.ravel(), minlength=len(category)) > 0).astype(np.int64)
+    occurring[wholes] = 1
+    occurring[0] = 0
+    here = occurring @ category > 0
+    height, width = maps.shape[1:]
     for unit in range(len(thresholds)):
         plane = acts[unit]
         if plane.max() > thresholds[unit]:
             large = np.asarray(Image.fromarray(plane).resize((width, height), Image.Resampling.BILINEAR))
             places = np.argwhere(large > thresholds[unit])
-            for labels in maps:
-                met = labels[places[:, 0], places[:, 1]]
-                hits[unit] += np.bincount(met, minlength=concepts + 1)
-    return hits
+            counted = np.bincount(maps[:, places[:, 0], places[:, 1]].ravel(), minlength=len(category))
+            counted[wholes] += len(places)
+            hits[unit] += counted
+            areas[unit] += len(places) * here
+    return hits, areas
 
 
 def loop(images: int, rounds: int) -> list[dict[str, Any]]:
@@ -167,7 +181,11 @@ def against(name: str, layer: str, images: int, rounds: int) -> dict[str, Any]:
     table = np.array([place.get(number, 0) for number in range(max(place) + 1)])
     rows, columns = sampler.preprocess.positions((224, 224), (224, 224), sampler.grid)
     at = np.ix_((rows * 224).astype(int), (columns * 224).astype(int))
-    maps = [[table[one[at]] for one in source.labels(i).maps] for i in range(images)]
+    maps = [np.stack([table[one[at]] for one in source.labels(i).maps]) for i in range(images)]
+    wholes = [np.array([place[number] for number in source.labels(i).whole]) for i in range(images)]
+    category = np.zeros((1 + len(source.concepts), len(source.categories)), np.int64)
+    for k, concept in enumerate(source.concepts, 1):
+        category[k, source.categories.index(concept.category)] = 1
     settings = Settings(draws=0, resamples=0, examples=0)
     fits = np.ones(images, np.bool_)
 
@@ -182,25 +200,23 @@ def against(name: str, layer: str, images: int, rounds: int) -> dict[str, Any]:
         counter.count(Shard(np.arange(images), labels, {layer: share}), cells, 0)
         return counter
 
-    def old() -> Any:
-        return sum(
-            old_loop(one, thresholds, stack, len(source.concepts))
-            for one, stack in zip(acts, maps, strict=True)
-        )
+    def old() -> tuple[Any, Any]:
+        found = [
+            old_loop(*one, category) for one in zip(acts, [thresholds] * images, maps, wholes, strict=True)
+        ]
+        return sum(one[0] for one in found), sum(one[1] for one in found)
 
-    hits = old()
-    scenes = [place for place, one in enumerate(source.concepts) if one.category == "scene"]
-    others = np.setdiff1d(np.arange(len(source.concepts)), scenes)
-    difference = np.abs(ours().table({}).counts.intersection[:, others] - hits[:, 1 + others]).sum()
+    (hits, areas), counts = old(), ours().table({}).counts
+    difference = np.abs(counts.intersection - hits[:, 1:]).sum() + np.abs(counts.activation - areas).sum()
     times = [(clocks(old)[1], clocks(ours)[1]) for _ in range(rounds)]
     found = {
         "network": name,
         "layer": layer,
         "maps": [*acts.shape[1:]],
         "images": images,
-        "label_maps": len(maps[0]),
+        "label_maps": len(maps[0]) + 1,
         "pixels_counted_differently": int(difference),
-        "pixels_counted": int(hits[:, 1 + others].sum()),
+        "pixels_counted": int(hits[:, 1:].sum()),
         "old_ms_per_image": round(1e3 * min(a for a, _ in times) / images, 3),
         "ours_ms_per_image": round(1e3 * min(b for _, b in times) / images, 3),
         "ratio": sorted(round(a / b, 1) for a, b in times),
@@ -260,10 +276,14 @@ def report() -> str:
     rows = [(key, value["measured"]) for key, value in sorted(held.items()) if key.startswith("passes")]
     lines += [
         "## Against the forward passes over the same pictures and their loading (goal ≤ 1.10)", "",
-        "| network | pictures | threads | wall clock | processor time | plain, ms a picture |", "|---|---|---|---|---|---|",
+        "Dissecting passes pictures through the network with the channels of a pixel next to each other, in which processors",
+        "are faster; so it can cost less than plain passes in the usual layout. The last column but one compares with plain passes in",
+        "the same layout.", "",
+        "| network | pictures | threads | wall clock | processor time | the same, same layout | plain, ms a picture |",
+        "|---|---|---|---|---|---|---|",
         *[
             f"| {one['network']} | {one['images']} | {one['threads']} | {middle(one['wall_ratio'])} | "
-            f"{middle(one['processor_ratio'])} | {one['plain_ms_per_image']} |"
+            f"{middle(one['processor_ratio'])} | {middle(one['processor_ratio_same_layout'])} | {one['plain_ms_per_image']} |"
             for _, one in rows
         ], "",
     ]  # fmt: skip
