@@ -116,7 +116,7 @@ def test_models(net, capsys):
 def test_methods(capsys):
     assert call("methods", "--json") == 0
     listed = json.loads(capsys.readouterr().out)
-    for kind in ("attribution", "neurons"):
+    for kind in ("attribution", "neurons", "visualization"):
         assert tuple(entry["name"] for entry in listed if entry["kind"] == kind) == pl.names(kind)
     assert all(entry["summary"] for entry in listed)
     assert call("methods", "--kind", "attribution") == 0
@@ -124,6 +124,15 @@ def test_methods(capsys):
     assert "[samples=25, noise=0.15, seed=0, reduce='max']" in printed
     assert "``" not in printed
     assert max(map(len, printed.splitlines())) <= 120
+
+
+def test_the_help_of_a_method_leaves_its_attributes_to_the_flags(capsys):
+    assert call("visualize", "--method", "fourier", "--help") == 0
+    printed = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "Fourier parametrization with uncorrelated colors" in printed
+    assert "Attributes:" not in printed
+    assert call("methods", "--help") == 0
+    assert "visualization" in capsys.readouterr().out
 
 
 def test_data(tmp_path, capsys):

@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 from PIL import Image
 from safetensors.numpy import load_file
-from tests.commandline import call, network_file, picture
+from tests.commandline import call, network_file, picture, zero
 
 import pellucid as pl
 from pellucid.dissection import load, read_published, save, summarized, to_csv
 from pellucid.dissection.table import THRESHOLD
+from pellucid.semantics.pictures import times
 
 LAYERS = ("features.2", "features.9")
 FEW = ("--resamples", 10, "--examples", 2)
@@ -333,6 +334,79 @@ def test_explain_refuses_the_table_of_another_network(finished, tmp_path, capsys
     assert "Expected a table of this network, `scenes-vgg` with weights" in line
     assert "which holds none" in refused(capsys, "explain", "--table", tmp_path, "--out", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+# ---- painted pictures
+
+
+@pytest.fixture(scope="module")
+def painted(net, tmp_path_factory):
+    """Pictures of some units of the last layer."""
+    folder = tmp_path_factory.mktemp("painted")
+    few = ("--size", 32, "--steps", 3, "--octaves", 1)
+    photo = picture(folder / "photos" / "a.png", (128, 128))
+    given = ("--units", "features.9:0-3", *few, "--images", photo, "--out", folder / "out")
+    assert call("visualize", "--net", net, *given) == 0
+    return folder / "out"
+
+
+def units_of(page):
+    text = page.read_text(encoding="utf-8").partition('id="dissection-data">')[2].partition("</script>")[0]
+    return json.loads(text)["units"]
+
+
+def test_painted_pictures_join_the_pages_of_a_finished_run(net, copy, painted, capsys):
+    before = stored(copy)
+    assert dissected(net, copy, "--pictures", painted) == 0
+    assert "only the pages are made again" in capsys.readouterr().err
+    assert stored(copy) == before
+    units = units_of(copy / "features.9.html")
+    rows = json.loads((painted / "visualization.json").read_text(encoding="utf-8"))["images"]
+    assert [unit["unit"] for unit in units if "painted" in unit] == [0, 1, 2, 3]
+    for unit, row in zip(units, rows, strict=False):
+        expected = f"failed: {row['status']}" if row["status"] != "ok" else times(row["certificate"]["ratio"])
+        assert unit["painted"][1] == expected
+    assert not any("painted" in unit for unit in units_of(copy / "features.2.html"))
+    assert dissected(net, copy) == 0
+    assert not any("painted" in unit for unit in units_of(copy / "features.9.html"))
+
+
+def test_painted_pictures_of_other_layers_are_said_to_be_so(net, painted, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert dissected(net, out, "--pictures", painted, scenes="0-3", layers=("features.2",)) == 0
+    assert "none of the painted pictures is of a unit of features.2" in capsys.readouterr().err
+
+
+def test_painted_pictures_of_another_network_are_refused(net, painted, tmp_path, capsys):
+    out, other = tmp_path / "out", network_file(tmp_path, change=zero)
+    for command in ("dissect", "explain"):
+        line = refused(capsys, command, "--pictures", painted, "--out", out)
+        assert "Expected pictures of `scenes-vgg`, got those of" in line
+        line = refused(capsys, command, "--net", other, "--pictures", painted, "--out", out)
+        assert f"Expected pictures of `{other}`, got those of `{net}`" in line
+        line = refused(capsys, command, "--net", net, "--pictures", tmp_path, "--out", out)
+        assert "Expected a folder of pictures" in line
+    assert not out.exists()
+
+
+def test_explain_shows_what_was_painted(net, painted, tmp_path, capsys):
+    given = ("--net", net, "--layers", *LAYERS, "--no-faithfulness", "--methods", "gradcam", "--units", 48)
+    photo = picture(tmp_path / "a.png", (128, 128))
+    out = tmp_path / "out"
+    assert call("explain", "--pictures", painted, "--pictures", painted, photo, *given, "--out", out) == 0
+    document = json.loads((out / "a.json").read_text(encoding="utf-8"))
+    rows = json.loads((painted / "visualization.json").read_text(encoding="utf-8"))["images"]
+    ratios = {row["label"]: row["certificate"]["ratio"] for row in rows}
+    shown = {f"features.9:{one['unit']}": one["painted"] for one in document["neurons"]}
+    having = {label: one for label, one in shown.items() if one is not None}
+    assert having
+    assert {label: one["ratio"] for label, one in having.items()} == {
+        label: ratios[label] for label in having
+    }
+    assert set(having) == set(shown) & set(ratios)
+    assert all("picture" not in one for one in having.values())
+    page = (out / "a.html").read_text(encoding="utf-8")
+    assert page.count("<img data-painted=") == len(having)
 
 
 # ---- bad input

@@ -13,6 +13,7 @@ from PIL import Image
 from pellucid.data.concepts.base import Concept
 from pellucid.report.dissection import axis_end, write_dissection
 from pellucid.report.dissection_compare import write_comparison
+from pellucid.visualization.stored import Stored
 
 
 def _load():
@@ -182,6 +183,46 @@ def test_a_card_says_what_the_table_holds(open_page, table):
     page.goto(page.url + f"#unit-{quiet}")
     closest = table.concepts[table.label[quiet]].name
     assert page.locator(f"#unit-{quiet} h3").text_content() == f"no concept above 0.04, closest: {closest}"
+
+
+@pytest.fixture(scope="module")
+def painted(table, tmp_path_factory):
+    """A page on which two units have a painted picture, one of them painted in vain."""
+    folder = tmp_path_factory.mktemp("painted")
+    best = int(table.score.argmax())
+    found = {}
+    for unit, status, ratio in ((best, "ok", 2.5), (UNITS - 1, "never active", None)):
+        file, label = folder / f"{unit}.png", f"{table.layer}:{unit}"
+        Image.new("RGB", (128, 128), (200, 40, 90)).save(file)
+        found[label] = Stored(file, label, status, ratio, "pyramid")
+    write_dissection({"layer3": table}, made.picture, folder / "out", painted=found)
+    return folder / "out" / "layer3.html"
+
+
+@pytest.mark.parametrize("width", [1280, 360])
+def test_a_painted_picture_stands_beside_the_real_ones(open_file, painted, table, width):
+    page = open_file(painted, width=width)
+    page.wait_for_selector("html[data-ready]", state="attached")
+    card = page.locator(f"#unit-{int(table.score.argmax())}")
+    card.scroll_into_view_if_needed()
+    image = card.locator(".painted img")
+    image.wait_for()
+    assert image.evaluate("image => image.decode().then(() => image.naturalWidth)") > 40
+    assert card.locator(".tag").all_inner_texts() == ["painted", "real"]
+    assert card.locator(".painted figcaption").inner_text() == "2.5 ×"
+    label = card.locator(".painted [role=img]").get_attribute("aria-label")
+    assert label.endswith("; what it wants to see: 2.5 × the best real picture")
+    ours, real = image.bounding_box(), card.locator("[data-picture]").first.bounding_box()
+    assert ours["x"] + ours["width"] < real["x"]
+    assert abs(ours["y"] - real["y"]) < 3
+    assert card.locator(".painted canvas").count() == 0, "no veil over what was painted"
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    units(page)
+    vain = page.locator(f"#unit-{UNITS - 1}")
+    assert vain.locator(".tag").all_text_contents() == ["painted"]
+    assert vain.locator(".vain figcaption").text_content() == "failed: never active"
+    assert page.locator(".vain").count() == 1
+    assert page.locator(".kinds").count() == 2
 
 
 def test_units_that_say_nothing_say_so_in_words(open_page):

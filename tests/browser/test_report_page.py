@@ -233,6 +233,40 @@ def test_a_neuron_is_shown_from_its_card_and_from_its_mention(documents, open_re
         assert page.locator("#dim").is_hidden()
 
 
+@pytest.mark.parametrize("width", [1280, 360])
+def test_a_painted_picture_is_on_the_card_of_its_neuron(documents, open_report, width):
+    made = small(documents)
+    square = f"data:image/png;base64,{documents.png(np.full((128, 128), 90))}"
+    made["neurons"][0]["painted"] = {"method": "pyramid", "status": "ok", "ratio": 2.7, "picture": square}
+    made["neurons"][1]["painted"] = {
+        "method": "pyramid",
+        "status": "never active",
+        "ratio": None,
+        "picture": square,
+    }
+    made["neurons"][2]["painted"] = {
+        "method": "pyramid",
+        "status": "ok",
+        "ratio": 2.7,
+    }  # saved without pictures
+    page = open_report(made, width=width)
+    cards = page.locator(".neuron")
+    image = cards.nth(0).locator("figure img")
+    assert image.evaluate("image => image.decode().then(() => image.naturalWidth)") == 128
+    assert image.get_attribute("alt").endswith("; what it wants to see: 2.7 × the best real picture")
+    region, painted, words = (
+        cards.nth(0).locator(s).bounding_box() for s in ("canvas", "img", ":scope > div")
+    )
+    assert painted["y"] >= region["y"] + region["height"]
+    assert painted["x"] == region["x"]
+    assert abs(painted["width"] - region["width"]) < 1
+    assert words["x"] > painted["x"] + painted["width"]
+    assert words["y"] == region["y"]
+    assert "never active: this is not what it wants to see" in cards.nth(1).inner_text()
+    assert [cards.nth(k).locator("figure").count() for k in range(4)] == [1, 1, 0, 0]
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
 def test_everything_works_from_the_keyboard(documents, open_report):
     page = open_report(small(documents))
     reached = []

@@ -17,11 +17,13 @@ from PIL import Image
 
 import pellucid.report
 from pellucid.data.concepts.base import Concept
+from pellucid.data.images import ImageError
 from pellucid.dissection.counts import Counts
 from pellucid.dissection.table import UnitTable
 from pellucid.report import dissection_words as say
 from pellucid.report.dissection import BUDGET, Store, file_names, layer_data, runs, side_for, write_dissection
 from pellucid.report.dissection_compare import differences, lines, write_comparison
+from pellucid.visualization.stored import Stored
 
 STATIC = Path(pellucid.report.__file__).parent / "static"
 
@@ -167,6 +169,56 @@ def test_a_wide_layer_stays_small(tmp_path):
     assert (tmp_path / "wide.html").stat().st_size < 15e6
     assert side_for(2560) < side_for(600) == 112
     assert 2560 * 4 / 3 * (620 + 0.3 * side_for(2560) ** 2) <= BUDGET
+
+
+def painted(folder, units, layer="layer", ratio=2.5, status="ok", side=128):
+    """Pictures of noise for units of a layer, as `pellucid.visualization.stored` finds them."""
+    found = {}
+    for unit in units:
+        file = folder / f"{unit}.png"
+        noise = np.random.default_rng(unit).integers(0, 256, (side, side, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(file, compress_level=0)
+        found[f"{layer}:{unit}"] = Stored(file, f"{layer}:{unit}", status, ratio, "pyramid")
+    return found
+
+
+def test_painted_pictures_come_with_their_units(tmp_path):
+    given = painted(tmp_path, [2]) | painted(tmp_path, [0], status="never active", ratio=None)
+    given |= painted(tmp_path, [1], ratio=0.998) | painted(tmp_path, [3], layer="elsewhere")
+    write_dissection({"a": tiny()}, made.picture, tmp_path / "out", painted=given)
+    page = Page(tmp_path / "out" / "a.html")
+    units = page.data()["units"]
+    assert [unit.get("painted", [None])[1:] for unit in units] == [
+        ["failed: never active", "painted, but never active: this is not what it wants to see"],
+        ["0.99 ×", "painted, but only 0.99 × the best real picture"],
+        ["2.5 ×", "what it wants to see: 2.5 × the best real picture"],
+        [],
+    ]
+    with Image.open(io.BytesIO(base64.b64decode(units[2]["painted"][0]))) as small:
+        assert (small.format, small.size) == ("JPEG", (112, 112))
+    assert "Painted: a picture made to excite the unit (pyramid)" in page.words
+    write_dissection({"a": tiny()}, made.picture, tmp_path / "bare", painted={})
+    assert "Painted" not in Page(tmp_path / "bare" / "a.html").words
+
+
+def test_painted_pictures_share_the_budget_of_a_page(tmp_path):
+    wide = made.table(units=512, images=20_000, side=112)
+    given = painted(tmp_path, range(512), layer=wide.layer)
+    data = layer_data(wide, Store(lambda index: Image.new("RGB", (112, 112))), 0.04, given)
+    sides = set()
+    for unit in data["units"]:
+        with Image.open(io.BytesIO(base64.b64decode(unit["painted"][0]))) as small:
+            sides.add(small.size)
+    assert sides == {(side_for(len(data["pictures"]) + 512),) * 2}
+    assert side_for(len(data["pictures"]) + 512) < side_for(len(data["pictures"])) < 112
+    assert sum(len(unit["painted"][0]) for unit in data["units"]) < 15e6 - BUDGET, "also where all is noise"
+
+
+def test_a_painted_file_that_is_no_picture(tmp_path):
+    given = painted(tmp_path, [2])
+    (tmp_path / "2.png").write_bytes(b"no picture")
+    with pytest.raises(ImageError, match="Expected"):
+        write_dissection({"a": tiny()}, made.picture, tmp_path / "out", painted=given)
 
 
 def test_the_pages_ask_for_nothing_and_run_only_our_own(folder):

@@ -47,6 +47,8 @@ class Dissect(NetOptions):
     """where; by default at the end of every resolution stage"""
     summary: Annotated[Path | None, flag("FOLDER")] = None
     """also write small tables there, without pictures and with few candidates for every unit"""
+    pictures: Annotated[Path | None, flag("FOLDER")] = None
+    """results of pellucid visualize for this network: units it painted are shown with that picture beside the real ones"""
     compare: Annotated[tuple[str, ...], flag("FOLDER ...")] = ()
     """folders of finished runs to compare: the layers of one, or the last layer of each (--layers names others)"""
     out: Folder = Path("pellucid-out")
@@ -62,12 +64,14 @@ def run(arguments: Sequence[str]) -> int:
         return compare(options.compare, options.layers, options.out)
     from pellucid.data.concepts import open_concepts
     from pellucid.run import fingerprint
+    from pellucid.semantics.pictures import pictures_for
 
     settings = _settings(vars(options.settings))
     net = options.load()
     for note in net.notes:
         complain(f"note on {net.name}: {note}")
     layers = _layers(net, options)
+    painted = pictures_for(net, options.pictures)
     source = open_concepts(options.concepts, **_set_options(options))
     about = {
         "network": {"name": net.name, "sha256": fingerprint(net.module)},
@@ -78,6 +82,8 @@ def run(arguments: Sequence[str]) -> int:
 
     found = results.earlier(options.out, about)
     layers = [layer.name for layer in net.layers if layer.name in (*layers, *found)]  # shallow to deep
+    for note in results.notes_on_pictures(painted, layers):
+        complain(note)
     parameters = {**plain(options), "layers": layers}
     with results.opened(options.out, parameters, about, bool(found)) as directory:
         try:
@@ -86,7 +92,7 @@ def run(arguments: Sequence[str]) -> int:
             directory.facts["problems"] = results.all_problems(source, directory.facts["problems"])
         results.write_tables(tables, directory, options.summary)
         results.forget_unfinished(directory.folder / UNFINISHED)
-        page = results.write_pages(tables, net, source, directory)
+        page = results.write_pages(tables, net, source, directory, painted)
     _complain_of(directory)
     say(results.overview(tables))
     say(f"report: {page}")

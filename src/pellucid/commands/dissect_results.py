@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from pellucid.dissection.table import THRESHOLD
 from pellucid.network import Network
 from pellucid.report.dissection import file_names, write_dissection
 from pellucid.run import RunDirectory, write_text
+from pellucid.semantics.pictures import Pictures
 
 _PROBLEMS = "problems.jsonl"
 _FILES = (".html", ".json", ".safetensors", ".csv", ".published.csv")
@@ -85,17 +86,29 @@ def write_tables(tables: Mapping[str, UnitTable], directory: RunDirectory, summa
 
 
 def write_pages(
-    tables: Mapping[str, UnitTable], net: Network, source: ConceptSource, directory: RunDirectory
+    tables: Mapping[str, UnitTable],
+    net: Network,
+    source: ConceptSource,
+    directory: RunDirectory,
+    painted: Pictures,
 ) -> Path:
-    """A page per layer and the index, which is returned."""
+    """A page per layer, with what was painted for its units, and the index, which is returned."""
     preprocess = seen_as(net.preprocess, (int(net.input_shape[1]), int(net.input_shape[2])), source.view)
 
     def picture(index: int) -> Image.Image:
         return preprocess.view(source.picture(index))
 
-    index = write_dissection(tables, picture, directory.folder)
+    index = write_dissection(tables, picture, directory.folder, painted=painted.found)
     directory.keep(index.stem)
     return index
+
+
+def notes_on_pictures(painted: Pictures, layers: Sequence[str]) -> list[str]:
+    """What is to be said of painted pictures: what they do not tell, and that none is of these layers."""
+    layers_of = {label.rpartition(":")[0] for label in painted.found}
+    if not painted.given or layers_of & set(layers):
+        return list(painted.notes)
+    return [*painted.notes, f"none of the painted pictures is of a unit of {', '.join(layers)}"]
 
 
 def numbers(table: UnitTable) -> dict[str, Any]:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import tyro
+
 from pellucid.commands.console import in_flags, say
 from pellucid.commands.options import ImageOptions, Layers, Name, Number, Switch, at_least, flag, parse
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from pellucid.run import RunDirectory
     from pellucid.semantics import Explanation
     from pellucid.semantics.concepts import Names
+    from pellucid.semantics.pictures import Pictures
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,8 @@ class Explain(ImageOptions):
     table: Annotated[str | None, flag("FOLDER")] = None
     """results of pellucid dissect for this network, from which neurons get the names of concepts; by default the tables that
     come with the embedded networks; none for no names"""
+    pictures: Annotated[tuple[str, ...], tyro.conf.UseAppendAction, flag("FOLDER")] = ()
+    """results of pellucid visualize for this network, shown beside the neurons they were painted for; may be repeated"""
     mask: Annotated[str | None, flag("FILE")] = None
     """picture of the object's mask (white on black), for one image"""
     seed: Number = 0
@@ -52,6 +57,7 @@ def run(arguments: Sequence[str]) -> int:
     options = parse(Explain, "explain", arguments)
     from pellucid.commands.work import one_by_one, prepare, results, verdict
     from pellucid.registry import get, names
+    from pellucid.semantics.pictures import pictures_for
 
     at_least(options.units, 1, "units")
     get("neurons", options.criterion)
@@ -66,9 +72,9 @@ def run(arguments: Sequence[str]) -> int:
             f"Expected one image with a mask, got {len(gathered.sources)}; try one call for each."
         )
     mask = _mask(options.mask, options.max_pixels)
-    meanings = _names(net, options)
+    meanings, painted = _names(net, options), pictures_for(net, options.pictures or None)
     with results("explain", options, net, gathered) as directory:
-        pages = _Pages(net, options, methods, mask, meanings, directory, gathered)
+        pages = _Pages(net, options, methods, mask, meanings, painted, directory, gathered)
         try:
             one_by_one(gathered, directory, "explaining", pages.make)
         finally:
@@ -89,11 +95,12 @@ class _Pages:
         methods: Sequence[str] | None,
         mask: Any,
         meanings: Names,
+        painted: Pictures,
         directory: RunDirectory,
         gathered: Gathered,
     ) -> None:
         self.net, self.options, self.methods, self.mask = net, options, methods, mask
-        self.meanings = meanings
+        self.meanings, self.painted = meanings, painted
         self.directory = directory
         self.index = f"{directory.claim('index', ('.html',))}.html" if gathered.several else None
         self.entries: list[tuple[str, dict[str, Any]]] = []
@@ -116,6 +123,7 @@ class _Pages:
             seed=options.seed,
             faithfulness=not options.no_faithfulness,
             table=self.meanings,
+            pictures=self.painted,
         )
         self._save(source, explanation)
 

@@ -22,7 +22,7 @@ class Methods:
     """List every method and metric: name, what it does, parameters with their defaults, source."""
 
     kind: Annotated[str | None, flag("KIND")] = None
-    """attribution, neurons or evaluation; by default all"""
+    """attribution, neurons, evaluation or visualization; by default all"""
     json: Switch = False
     """print as JSON"""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -139,7 +140,7 @@ def with_parameters(
         elif word.startswith(f"--{option}="):
             name = word.partition("=")[2]
     method = get(kind, name)
-    about = " ".join((method.__doc__ or "").split("\n\nAttributes:")[0].split())
+    about = " ".join(inspect.cleandoc(method.__doc__ or "").split("\n\nAttributes:")[0].split())
     made = dataclasses.make_dataclass(
         command.__name__,
         [group("parameters", name, method, about, (defaults or {}).get(name, {}))],

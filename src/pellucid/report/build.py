@@ -26,6 +26,7 @@ from PIL import Image
 
 from pellucid.bibliography import PAPERS
 from pellucid.report import faithfulness, words
+from pellucid.semantics.pictures import caption
 
 Document = Mapping[str, Any]
 SCHEMA = 1
@@ -80,6 +81,9 @@ def render_page(document: Document, index: str | None = None) -> str:
         inside=_inside(document),
         trust=faithfulness.section(document, titles),
         meaning=next(filter(None, (neuron.get("concept") for neuron in document["neurons"])), None),
+        painted=sorted(
+            {neuron["painted"]["method"] for neuron in document["neurons"] if neuron.get("painted")}
+        ),
         head=_HEADS.get(document["network"]["head"], ""),
         download=f"{_slug(document['image']['name'])}.json",
         index=index,
@@ -135,7 +139,11 @@ def _environment() -> Environment:
     )
     environment.filters.update(percent=words.percent, number=words.number)
     environment.globals.update(
-        labeled=words.labeled, outcome=words.outcome, plain=words.plain, bar_width=words.bar_width
+        labeled=words.labeled,
+        outcome=words.outcome,
+        plain=words.plain,
+        bar_width=words.bar_width,
+        caption=caption,
     )
     return environment
 

@@ -24,7 +24,9 @@ from PIL import Image
 from pellucid.dissection.table import THRESHOLD, UnitTable
 from pellucid.report import dissection_words as say
 from pellucid.report.build import _environment, _hash, _script_json, _static
+from pellucid.semantics.pictures import caption, read, times
 from pellucid.storage import write_text
+from pellucid.visualization.stored import Stored
 
 Pictures = Callable[[int], Image.Image]
 SIDE, QUALITY = 112, 70  # of a stored picture: longest side at most, JPEG
@@ -40,13 +42,16 @@ def write_dissection(
     *,
     title: str | None = None,
     threshold: float = THRESHOLD,
+    painted: Mapping[str, Stored] | None = None,
 ) -> Path:
     """Write one page per layer beside an ``index.html``, which is returned; ``tables`` in the order shallow to deep.
 
     ``pictures(i)`` gives picture i of the set as the network saw it, any mode and size; only the examples of the tables
     are asked for. ``title`` names the index (default: the network). A unit is called a detector above ``threshold``.
+    ``painted``: what `pellucid.visualization.stored` found, pictures by label (``"layer4:12"``), shown beside the real ones of
+    their unit; that they are of the same network is for the caller to see to (`pellucid.semantics.pictures.pictures_for`).
     Files appear whole or not at all, the index last. Raises ValueError without a table, for a table without units or
-    concepts, and for a threshold outside [0, 1).
+    concepts, for a threshold outside [0, 1), and ImageError for a painted picture that cannot be read.
     """
     check(tables, threshold)
     folder = Path(folder)
@@ -56,7 +61,9 @@ def write_dissection(
     links = [None, *names.items(), None]
     for place, (layer, table) in enumerate(tables.items()):
         neighbors = {"before": links[place], "after": links[place + 2]}
-        write_text(folder / names[layer], _layer_page(layer, table, store, threshold, **neighbors))
+        write_text(
+            folder / names[layer], _layer_page(layer, table, store, threshold, painted or {}, **neighbors)
+        )
     return write_text(folder / "index.html", _index_page(tables, names, title, threshold))
 
 
@@ -106,10 +113,14 @@ class Store:
         if (index, side) not in self.kept:
             picture = self.pictures(index).convert("RGB")
             picture.thumbnail((side, side), Image.Resampling.LANCZOS)
-            buffer = io.BytesIO()
-            picture.save(buffer, "JPEG", quality=QUALITY, optimize=True)
-            self.kept[index, side] = base64.b64encode(buffer.getvalue()).decode()
+            self.kept[index, side] = _jpeg(picture)
         return self.kept[index, side]
+
+
+def _jpeg(picture: Image.Image) -> str:
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=QUALITY, optimize=True)
+    return base64.b64encode(buffer.getvalue()).decode()
 
 
 def side_for(count: int) -> int:
@@ -158,9 +169,14 @@ def check(tables: Mapping[str, UnitTable], threshold: float) -> None:
 
 
 def _layer_page(
-    layer: str, table: UnitTable, store: Store, threshold: float, **neighbors: tuple[str, str] | None
+    layer: str,
+    table: UnitTable,
+    store: Store,
+    threshold: float,
+    painted: Mapping[str, Stored],
+    **neighbors: tuple[str, str] | None,
 ) -> str:
-    data = layer_data(table, store, threshold)
+    data = layer_data(table, store, threshold, painted)
     return render(
         "dissection.html.j2",
         ("maps.js", "dissection.js"),
@@ -171,6 +187,7 @@ def _layer_page(
         units=data["units"],
         data=_script_json(data),
         top=data["top"],
+        methods=_methods(table, painted),
         **neighbors,
     )
 
@@ -215,11 +232,14 @@ def category_key(tables: Iterable[UnitTable]) -> list[tuple[str, int]]:
     return list(say.shades([name for table in tables for name in table.categories]).items())
 
 
-def layer_data(table: UnitTable, store: Store, threshold: float) -> dict[str, Any]:
+def layer_data(
+    table: UnitTable, store: Store, threshold: float, painted: Mapping[str, Stored] | None = None
+) -> dict[str, Any]:
     """What the script of a page shows: units in their order, the names they speak of, and the pictures, each once."""
     examples = table.examples
     shown = [] if examples is None else sorted({int(index) for index in examples.images.flat if index >= 0})
-    side = side_for(len(shown))
+    mine = _painted_of(table, painted or {})
+    side = side_for(len(shown) + len(mine))
     chance = None if table.chance_scores is None else table.chance_scores.mean(0)
     shade = say.shades(table.categories)
     place = {concept.number: at for at, concept in enumerate(table.concepts)}
@@ -227,6 +247,8 @@ def layer_data(table: UnitTable, store: Store, threshold: float) -> dict[str, An
         _unit(table, unit, threshold, place, None if chance is None else float(chance[unit]))
         for unit in range(len(table))
     ]
+    for unit, one in mine.items():
+        units[unit]["painted"] = [_jpeg(read(one, side)), _short_caption(one), caption(one.status, one.ratio)]
     highest = max(max(unit["iou"], (unit["interval"] or [0, 0])[1], unit["chance"] or 0) for unit in units)
     return {
         "layer": table.layer,
@@ -270,6 +292,27 @@ def _unit(
         "others": [[place[other.concept.number], _short(other.iou)] for other in others],
         "examples": _examples(table, unit),
     }
+
+
+def _painted_of(table: UnitTable, painted: Mapping[str, Stored]) -> dict[int, Stored]:
+    """The painted pictures of a table's units."""
+    labels = {unit: f"{table.layer}:{unit}" for unit in range(len(table))}
+    return {unit: painted[label] for unit, label in labels.items() if label in painted}
+
+
+def _methods(table: UnitTable, painted: Mapping[str, Stored]) -> list[str]:
+    return sorted({one.method for one in _painted_of(table, painted).values()})
+
+
+def _short_caption(one: Stored) -> str:
+    """What fits below a small picture: its ratio, or why it shows nothing."""
+    return (
+        f"failed: {one.status}"
+        if one.status != "ok"
+        else ""
+        if one.ratio is None
+        else times(max(one.ratio, 0))
+    )
 
 
 def _examples(table: UnitTable, unit: int) -> list[list[Any]]:

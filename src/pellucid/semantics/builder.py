@@ -30,6 +30,7 @@ from pellucid.semantics.evidence import attainable, concentration, positive_evid
 from pellucid.semantics.explanation import Box, Cost, Explanation, Neuron, Removal
 from pellucid.semantics.faithfulness import Faithfulness, counted
 from pellucid.semantics.faithfulness import faithfulness as test_map
+from pellucid.semantics.pictures import Pictures, PicturesLike, pictures_for
 from pellucid.status import judged
 from pellucid.types import INPUT, Heatmap, Target, Trace, UnitScores
 
@@ -54,6 +55,7 @@ def explain(
     seed: int = 0,
     faithfulness: bool = True,
     table: TableLike | Names = None,
+    pictures: PicturesLike | Pictures = None,
 ) -> Any:
     """Explain what ``net`` did with an image: an `Explanation`, or a list of them for a list, batch or folder.
 
@@ -66,10 +68,11 @@ def explain(
     comparison, and the network of the sanity check. ``faithfulness``: test the map of ``method``, at up to 40 further
     forward passes (`pellucid.semantics.faithfulness`). ``table``: what units answer to, from which the important neurons
     get the names of concepts: a `UnitTable`, ``{layer: UnitTable}`` or the folder of a dissection; None takes the tables
-    that come with the embedded networks, ``{}`` leaves names away.
+    that come with the embedded networks, ``{}`` leaves names away. ``pictures``: folder of ``pellucid visualize``, or several;
+    what was painted for the important neurons is then shown beside them.
 
     Raises UnknownNameError for unknown methods, layers or classes, ImageError for unusable images, ValueError for the
-    table of another network.
+    table or pictures of another network.
     """
     if units < 1:
         raise ValueError(f"Expected `units` to be at least 1, got {units}.")
@@ -90,6 +93,7 @@ def explain(
             "seed": seed,
             "faithfulness": faithfulness,
             "table": table,
+            "pictures": pictures,
         }
         each = _one_each(target, len(images))
         return [explain(net, one, target=wanted, **same) for one, wanted in zip(images, each, strict=True)]
@@ -103,7 +107,7 @@ def explain(
     rank = create("neurons", criterion)
     targets = _one_each(target, len(batch))
     place = neuron_layer or last_layer(net, layers)
-    meanings = names_for(net, table, place)
+    meanings, painted = names_for(net, table, place), pictures_for(net, pictures)
     found = [
         _explain_one(
             net,
@@ -120,6 +124,7 @@ def explain(
             seed,
             faithfulness,
             meanings,
+            painted,
         )
         for i in range(len(batch))
     ]
@@ -175,7 +180,7 @@ def _known_object(images: Any, mask: Any) -> tuple[Any, Tensor | None, str | Non
 def _explain_one(
     net: Network, images: Tensor, shown: InputImage, target: TargetLike, methods: Sequence[Method],
     layers: Sequence[str] | None, criterion: Criterion, place: str, units: int,
-    known: Tensor | None, label: str | None, seed: int, test: bool, meanings: Names,
+    known: Tensor | None, label: str | None, seed: int, test: bool, meanings: Names, pictures: Pictures,
 ) -> Explanation:  # fmt: skip
     stages = tuple(layers) if layers is not None else net.default_layers
     trace = capture(net, images, (INPUT, *stages, place), target)
@@ -186,7 +191,7 @@ def _explain_one(
     scores = UnitScores(
         criterion(trace, place).detach(), trace.layers[place], criterion.name, trace.target.names
     )
-    chosen, effect, tail_runs = _neurons(net, trace, scores, units, seed, meanings)
+    chosen, effect, tail_runs = _neurons(net, trace, scores, units, seed, meanings, pictures)
     main = maps.get(stages[-1], {}).get(methods[0].name) or next(
         m[methods[0].name] for m in maps.values() if methods[0].name in m
     )
@@ -200,7 +205,8 @@ def _explain_one(
     ran, back = (0, 0) if tested is None else (tested.passes, tested.backward)
     return Explanation(
         network=_facts(net),
-        image={"name": shown.name, "notes": [*shown.notes, *net.notes, *_notes(maps), *meanings.notes],
+        image={"name": shown.name, "notes": [*shown.notes, *net.notes, *_notes(maps), *meanings.notes, *pictures.notes,
+                         *pictures.missing(place, [neuron.unit for neuron in chosen])],
                "original_size": list(shown.original_size),
                "size": [int(images.shape[2]), int(images.shape[3])]},
         view=shown.image,
@@ -324,7 +330,7 @@ def _target_index(net: Network, target: Target) -> int | None:
 
 
 def _neurons(
-    net: Network, trace: Trace, scores: UnitScores, count: int, seed: int, meanings: Names
+    net: Network, trace: Trace, scores: UnitScores, count: int, seed: int, meanings: Names, pictures: Pictures
 ) -> tuple[tuple[Neuron, ...], Removal | None, int]:
     values = scores.values[0].double().cpu()
     total = float(values.clamp(min=0).sum())
@@ -351,6 +357,7 @@ def _neurons(
             removed=without[0],
             removed_score=without[1],
             meaning=meanings.of(layer, unit.index),
+            painted=pictures.of(layer, unit.index),
         )
         for rank, (unit, region, without) in enumerate(zip(top, regions, alone, strict=True), 1)
     )

@@ -19,6 +19,7 @@ from pellucid.bibliography import PAPERS
 from pellucid.registry import get
 from pellucid.semantics.concepts import Meaning
 from pellucid.semantics.faithfulness import Faithfulness
+from pellucid.semantics.pictures import Painted
 from pellucid.storage import write_arrays, write_json
 from pellucid.types import Heatmap, UnitScores
 
@@ -50,6 +51,7 @@ class Neuron:
 
     ``region`` is a bool mask [height width] at input size; ``removed`` and ``removed_score`` are the target's probability and
     score with the unit set to zero. ``meaning``: what the unit answers to over many pictures, None without a table.
+    ``painted``: what it wants to see, None where no picture was painted.
     """
 
     layer: str
@@ -63,6 +65,7 @@ class Neuron:
     removed: float | None
     removed_score: float | None
     meaning: Meaning | None = None
+    painted: Painted | None = None
 
     @property
     def concept(self) -> str | None:
@@ -242,6 +245,7 @@ class Explanation:
             "region": {"box": _listed(neuron.box), **picture},
             "removed": {"alone": neuron.removed, "score": neuron.removed_score},
             "concept": None if neuron.meaning is None else neuron.meaning.to_json(),
+            "painted": None if neuron.painted is None else _painted(neuron.painted, pictures),
         }
 
     @staticmethod
@@ -261,6 +265,10 @@ class Explanation:
 
 def _listed(box: Box | None) -> list[int] | None:
     return None if box is None else list(box)
+
+
+def _painted(painted: Painted, pictures: bool) -> dict[str, Any]:
+    return {**painted.to_json(), **({"picture": _jpeg(painted.picture)} if pictures else {})}
 
 
 def _png(values: Tensor) -> str:

@@ -88,6 +88,23 @@
     return make("figure", {}, frame, caption);
   }
 
+  /** The unit's painted picture beside the real ones, each kind under its name; only the real ones where none was painted. */
+  function gallery(unit) {
+    const figures = unit.examples.map((example, rank) => picture(unit, example, rank));
+    const real = figures.length ? make("div", { className: "pictures" }, ...figures) : null;
+    if (!unit.painted) return real;
+    const [, short, caption] = unit.painted;
+    const frame = make("div", { className: "picture" });
+    frame.dataset.painted = unit.unit;
+    frame.setAttribute("role", "img");
+    frame.setAttribute("aria-label", `Picture painted for unit ${unit.unit}; ${caption}`);
+    const className = short.startsWith("failed") ? "vain" : "";
+    const figure = make("figure", { className, title: caption }, frame, make("figcaption", {}, short));
+    return make("div", { className: "kinds" },
+      make("div", { className: "painted" }, make("p", { className: "tag" }, "painted"), make("div", { className: "pictures" }, figure)),
+      real && make("div", {}, make("p", { className: "tag" }, "real"), real));
+  }
+
   const watcher = new IntersectionObserver((entries) => {
     for (const entry of entries) if (entry.isIntersecting) fill(entry.target);
   }, { rootMargin: "400px" });
@@ -95,7 +112,11 @@
   /** Put picture and mask into the frames of a card. */
   function fill(card) {
     watcher.unobserve(card);
-    for (const frame of card.querySelectorAll(".picture:empty")) {
+    for (const frame of card.querySelectorAll("[data-painted]:empty")) {
+      const [encoded] = data.units[frame.dataset.painted].painted;
+      frame.append(make("img", { alt: "", decoding: "async", src: `data:image/jpeg;base64,${encoded}` }));
+    }
+    for (const frame of card.querySelectorAll("[data-picture]:empty")) {
       const image = make("img", { alt: "", decoding: "async", src: `data:image/jpeg;base64,${data.pictures[frame.dataset.picture]}` });
       const canvas = make("canvas", { ariaHidden: "true" });
       shade(canvas, mask(frame.dataset.runs));
@@ -143,10 +164,9 @@
     if (!cards.has(unit.unit)) {
       const [title, kind] = heading(unit);
       const place = make("a", { className: "place", href: `#unit-${unit.unit}` }, `unit ${unit.unit}`);
-      const figures = unit.examples.map((example, rank) => picture(unit, example, rank));
       const made = make("li", { className: unit.detector ? "unit" : "unit quiet", id: `unit-${unit.unit}` },
         make("header", {}, title, kind, place),
-        figures.length ? make("div", { className: "pictures" }, ...figures) : null, ...measures(unit));
+        gallery(unit), ...measures(unit));
       cards.set(unit.unit, made);
     }
     return cards.get(unit.unit);

@@ -348,6 +348,7 @@
         ` The object covers ${Math.round(100 * covered)} % of the picture: a map that knew nothing would have about that share.`;
     }
     document.querySelectorAll("canvas[data-region]").forEach(drawCard);
+    for (const image of document.querySelectorAll("img[data-painted]")) image.src = report.neurons[image.dataset.painted].painted.picture;
     listen();
     draw();
     if (report.clauses.length) showNumbers(`#clause-${Math.max(firstTold, 0)}`);
