@@ -9,7 +9,8 @@ import pellucid
 
 SURFACE = """
     Explanation Geometry Heatmap Layer Network Preprocess Tail Target Trace Unit UnitScores __version__
-    UnitTable attribute capture dissect evaluate explain load names neurons open_concepts read_image register Visualization visualize
+    UnitTable Visualization attribute capture dissect evaluate explain load names neurons open_concepts read_image
+    register visualize
 """
 
 
