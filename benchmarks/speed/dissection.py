@@ -276,9 +276,9 @@ def report() -> str:
     rows = [(key, value["measured"]) for key, value in sorted(held.items()) if key.startswith("passes")]
     lines += [
         "## Against the forward passes over the same pictures and their loading (goal ≤ 1.10)", "",
-        "Dissecting passes pictures through the network with the channels of a pixel next to each other, in which processors",
-        "are faster; so it can cost less than plain passes in the usual layout. The last column but one compares with plain passes in",
-        "the same layout.", "",
+        "Dissecting passes pictures through the network with the channels of a pixel next to each other, in which",
+        "processors are faster; so it can cost less than plain passes in the usual layout.",
+        "The last column but one compares with plain passes in the same layout.", "",
         "| network | pictures | threads | wall clock | processor time | the same, same layout | plain, ms a picture |",
         "|---|---|---|---|---|---|---|",
         *[
