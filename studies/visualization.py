@@ -9,24 +9,37 @@ same classes, size and number of steps for all. Of every picture:
 * spectrum: mean distance of log₁₀ radial power to that of real pictures, over all frequencies
 * kernel distance (MMD² with the cubic kernel of KID) of the other network's pooled features to those of real pictures
 * total variation: mean difference of neighboring pixels
+* evidence: share of the other network's LayerCAM of the class inside the region that the painting network's own LayerCAM marks
+  (≥ 0.3 of its maximum), and that region's share of the picture
+* recognition of units' pictures by the other network's units of the same concept (see ``visualization_measures.py``)
 
 Embedded networks against each other on scenes; ResNet-18 against ResNet-50 on photographs where ``PELLUCID_ASSETS`` names the
-folder of weights and photographs. Differences to the full method are paired by class, with 95 % bootstrap intervals over classes.
+folder of weights and photographs (classes, and
+certificates of 24 units; no concepts are known there). Differences to the full method are paired by class, with 95 % bootstrap
+intervals over classes.
 
-Run: ``python studies/visualization.py [--networks scenes-vgg scenes-resnet resnet18] [--lucent FOLDER]``.
+Run: ``python studies/visualization.py [--networks scenes-vgg scenes-resnet resnet18] [--lucent FOLDER]``; every network's
+numbers carry the options, the date and a digest of the code they were made with. ``--only-units`` and ``--only-report`` redo a
+part. The report is written by ``visualization_report.py``.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import importlib.util
 import json
 import os
 import platform
+import sys
+import time
 import warnings
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -35,13 +48,14 @@ import pellucid as pl
 from pellucid.data.preprocess import to_batch
 from pellucid.data.scenes import SceneDataset
 from pellucid.data.tensors import to_bytes, to_picture
-from pellucid.visualization import Channel, Class, certificates, visualize
+from pellucid.visualization import Certificate, Channel, Class, certificates, visualize
 from pellucid.visualization.sheet import sheet
 from shallow_cam import assets, network
+from visualization_measures import Recognition, concepts_of, evidence, features, kernel_distance, log_spectrum
+from visualization_report import FULL, table
 
 RESULTS = Path(__file__).parent / "results"
 OTHER = {"scenes-vgg": "scenes-resnet", "scenes-resnet": "scenes-vgg", "resnet18": "resnet50"}
-FULL = "pyramid"
 _RAW = {
     "normalize": False, "momentum": 0.0, "laplacian": "off", "gaussian": "off", "region": False, "octaves": 1,
     "decorrelate": 0.0, "jitter": 0, "scale": 0.0, "rotate": 0.0,
@@ -77,17 +91,21 @@ def arms() -> dict[str, tuple[str, dict[str, Any]]]:
 SHORT = ("raw", FULL, "pyramid on the image", "fourier", "maco", "yosinski")
 
 
-def lucent_tools(folder: Path | None) -> tuple[Any, Any] | None:
-    """Lucent, and the benchmark's module that calls it; None where it is not installed."""
+def benchmark() -> Any:
+    """The benchmark's module, which calls Lucent."""
     file = Path(__file__).parents[1] / "benchmarks" / "speed" / "visualization.py"
     spec = importlib.util.spec_from_file_location("visualization_speed", file)
     assert spec is not None
     assert spec.loader is not None
-    import sys
-
     sys.path.append(str(file.parent))
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    return module
+
+
+def lucent_tools(folder: Path | None) -> tuple[Any, Any] | None:
+    """Lucent, and the benchmark's module that calls it; None where it is not installed."""
+    module = benchmark()
     peer = module.lucent(folder)
     return None if peer is None else (peer, module)
 
@@ -102,45 +120,6 @@ def real_pictures(name: str, net: pl.Network, count: int) -> tuple[Tensor, list[
     return to_batch([str(file) for file in files], net.preprocess)[0], [int(file.name[:4]) for file in files]
 
 
-def log_spectrum(pictures: Tensor) -> Tensor:
-    """log₁₀ of the power at every whole radius [batch radius], windowed, of the mean over colors."""
-    gray = pictures.double().mean(1)
-    gray = gray - gray.mean((1, 2), keepdim=True)
-    side = gray.shape[-1]
-    window = torch.hann_window(side, dtype=torch.float64)
-    power = torch.fft.fft2(gray * window[:, None] * window).abs().square().flatten(1)
-    f = torch.fft.fftfreq(side, dtype=torch.float64) * side
-    radius = (f[:, None] ** 2 + f**2).sqrt().round().long().clamp(max=side // 2).flatten()
-    total = torch.zeros(len(gray), side // 2 + 1, dtype=torch.float64).index_add_(1, radius, power)
-    return (total / torch.bincount(radius) + 1e-8).log10()[:, 1 : side // 2]
-
-
-def features(net: pl.Network, batch: Tensor) -> Tensor:
-    """Pooled activation of the last stage [batch channel]."""
-    layer = net.default_layers[-1]
-    with torch.no_grad():
-        parts = [
-            pl.capture(net, batch[k : k + 16], [layer], 0, gradients=False).activations[layer].mean((2, 3))
-            for k in range(0, len(batch), 16)
-        ]
-    return torch.cat(parts).double()
-
-
-def kernel_distance(one: Tensor, other: Tensor) -> float:
-    """Unbiased MMD² with ``(x·y/d + 1)³``, features scaled by the deviation of the other's."""
-    scale = other.std(0).clamp(min=1e-9)
-    x, y = one / scale, other / scale
-
-    def kernel(a: Tensor, b: Tensor) -> Tensor:
-        return (a @ b.T / a.shape[1] + 1) ** 3
-
-    def within(a: Tensor) -> Tensor:
-        k = kernel(a, a)
-        return (k.sum() - k.diagonal().sum()) / (len(a) * (len(a) - 1))
-
-    return float(within(x) + within(y) - 2 * kernel(x, y).mean())
-
-
 class Bench:
     """One network, its judge, real pictures, and the classes that are painted."""
 
@@ -153,8 +132,13 @@ class Bench:
         self.targets = [c for c in self.classes for _ in range(copies)]
         self.spectrum = log_spectrum(self.net.preprocess.denormalize(self.real)).mean(0)
         self.features = features(self.judge, self.real)
-        width = [(layer, self.net.layer(layer).shape[0]) for layer in self.net.default_layers[-3:]]
-        self.units = [pl.Unit(layer, k * count // 16) for layer, count in width for k in range(16)]
+        self.each = 8 if name == "resnet18" else 16
+        self.layers = self.net.default_layers[-3:]
+        self.units = [
+            pl.Unit(layer, k * self.net.layer(layer).shape[0] // self.each)
+            for layer in self.layers
+            for k in range(self.each)
+        ]
 
     def paint(self, method: str, options: dict[str, Any]) -> Tensor:
         """Pictures [class × copy 3 h w]."""
@@ -173,6 +157,7 @@ class Bench:
         for first in range(0, len(self.targets), 10):
             names = [(head, target) for target in self.targets[first : first + 10]]
             torch.manual_seed(first)
+            np.random.seed(first)  # noqa: NPY002 – its transforms draw from this one
             fresh = network(self.name)
             for parameter in fresh.module.parameters():
                 parameter.requires_grad_(True)
@@ -200,6 +185,7 @@ class Bench:
         variation = (
             pictures.diff(dim=2).abs().mean((1, 2, 3)) + pictures.diff(dim=3).abs().mean((1, 2, 3))
         ) / 2
+        share, area = evidence(self.net, self.judge, pictures, self.targets)
         return {
             "certificate": [round(one.ratio, 3) for one in held],
             "transfer": self._by_class(mine),
@@ -207,26 +193,47 @@ class Bench:
             "spectrum": self._by_class(distance),
             "kernel distance": round(kernel_distance(features(self.judge, batch), self.features), 3),
             "total variation": round(float(variation.mean()), 4),
+            "evidence": self._by_class(share.nan_to_num()),
+            "area": self._by_class(area.nan_to_num()),
         }
 
     def _by_class(self, values: Tensor) -> list[float]:
         return [round(float(v), 4) for v in values.view(-1, self.copies).double().mean(1)]
 
-    def units_held(self, method: str) -> dict[str, Any]:
-        """Certificates of units of three layers: of the mean, and of the peak; units no real picture excites are left out."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            found = visualize(self.net, self.units, method, steps=self.steps, certify=False, progress=False)
-        held = certificates(
-            self.net, [Channel(unit.layer, unit.index) for unit in self.units], found.images, self.real
-        )
-        living = [one for one in held if one.best > 0]
-        return {
-            "units": len(living),
-            "certified": round(sum(one.ratio >= 1 for one in living) / len(living), 3),
-            "certified peaks": round(sum(one.peak_ratio >= 1 for one in living) / len(living), 3),
-            "median": round(sorted(one.ratio for one in living)[len(living) // 2], 2),
-        }
+    def units_judged(self) -> dict[str, Any]:
+        """Certificates of units of three layers by some ways, and who recognizes their concepts; the best real scene beside."""
+        photographs = self.name == "resnet18"
+        recognition = None if photographs else Recognition(self.judge, self.real)
+        concepts = [] if photographs else concepts_of(self.net, self.units)
+        ways: dict[str, Any] = {}
+        for way in ("pyramid",) if photographs else ("pyramid", "fourier", "maco"):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                pictures = visualize(
+                    self.net, self.units, way, steps=self.steps, certify=False, progress=False,
+                    images=self.real if way == "maco" else None, normalized=True,
+                ).images  # fmt: skip
+            objectives = [Channel(unit.layer, unit.index) for unit in self.units]
+            held = certificates(self.net, objectives, pictures, self.real)
+            ways[way] = certified(held)
+            if recognition is not None:
+                shown = self.judge.preprocess.normalize(to_bytes(pictures))
+                ways[way]["recognition"] = recognition.judged(shown, concepts)
+        if recognition is not None:
+            best = self.real[[one.image for one in held]]
+            ways["best real scene"] = {"recognition": recognition.judged(best, concepts)}
+        return {"layers": list(self.layers), "each": self.each, "ways": ways}
+
+
+def certified(held: Sequence[Certificate]) -> dict[str, Any]:
+    """Shares of certificates that hold, of the mean and of the peak; units no real picture excites are left out."""
+    living = [one for one in held if one.best > 0]
+    return {
+        "units": len(living),
+        "certified": round(sum(one.ratio >= 1 for one in living) / len(living), 3),
+        "certified peaks": round(sum(one.peak_ratio >= 1 for one in living) / len(living), 3),
+        "median": round(sorted(one.ratio for one in living)[len(living) // 2], 2),
+    }
 
 
 def interval(differences: list[float], draws: int = 2000) -> list[float]:
@@ -238,82 +245,57 @@ def interval(differences: list[float], draws: int = 2000) -> list[float]:
 
 
 def measured(
-    name: str, options: argparse.Namespace, tools: tuple[Any, Any] | None
-) -> tuple[dict[str, Any], Image.Image]:
+    bench: Bench, short: bool, tools: tuple[Any, Any] | None
+) -> tuple[list[dict[str, Any]], Image.Image]:
     """Every arm on one network, and a sheet: a row per arm, a column per class."""
-    photographs = name == "resnet18"
-    bench = Bench(name, *((8, 1) if photographs else (10, options.copies)), options.steps, options.real)
-    chosen = {arm: how for arm, how in arms().items() if not (photographs or options.short) or arm in SHORT}
+    chosen = {arm: how for arm, how in arms().items() if not short or arm in SHORT}
     rows, shown = [], []
     for arm in [*chosen, *(["Lucent"] if tools else [])]:
+        start = time.process_time()
         pictures = bench.lucent(tools) if arm == "Lucent" and tools else bench.paint(*chosen[arm])
+        spent = time.process_time() - start
         rows.append({"arm": arm, **bench.judged(pictures)})
         shown += [to_picture(one) for one in to_bytes(pictures[:: bench.copies])]
-        print(name, arm, f"transfer {sum(rows[-1]['transfer']) / len(rows[-1]['transfer']):.2f}", flush=True)
+        print(
+            f"{bench.name} {arm} transfer {sum(rows[-1]['transfer']) / len(rows[-1]['transfer']):.2f}, {spent:.0f} s",
+            flush=True,
+        )
     full = next(row for row in rows if row["arm"] == FULL)
     for row in rows:
         for key in ("transfer", "spectrum"):
             row[f"{key} over {FULL}"] = interval([a - b for a, b in zip(row[key], full[key], strict=True)])
-    units = (
-        {}
-        if photographs or options.short
-        else {way: bench.units_held(way) for way in ("pyramid", "fourier", "maco")}
-    )
-    page = sheet(shown, None, columns=len(bench.classes), size=96)
-    return {
-        "network": name,
-        "judge": OTHER[name],
-        "classes": bench.classes,
-        "arms": rows,
-        "units": units,
-    }, page
+    return rows, sheet(shown, None, columns=len(bench.classes), size=96)
 
 
-def verdict(result: dict[str, Any], key: str, better: int) -> str:
-    """Is the full method best, or is the interval of the best arm's difference around zero?"""
-    best = max(result["arms"], key=lambda row: better * sum(row[key]))
-    mean, low, high = best[f"{key} over {FULL}"]
-    if best["arm"] == FULL:
-        return "best"
-    inside = low <= 0 <= high
-    where = "within" if inside else "**outside**"
-    return f"{where} the interval of the best, {best['arm']} ({mean:+.2f}, {low:+.2f} to {high:+.2f})"
+def how_made(bench: Bench, options: argparse.Namespace, real: int) -> dict[str, Any]:
+    """What a part of the results was made with; the code is a digest of the package's painting files."""
+    folder = Path(pl.__file__).parent / "visualization"
+    code = hashlib.sha256(b"".join(each.read_bytes() for each in sorted(folder.glob("*.py")))).hexdigest()[
+        :12
+    ]
+    date = datetime.now(UTC).date().isoformat()
+    return {"date": date, "code": code, "steps": options.steps, "copies": bench.copies, "real": real}
 
 
-def table(results: list[dict[str, Any]], about: str) -> str:
-    """All networks in Markdown."""
-    lines = ["# What a class wants to see, by every way of painting", "", about, ""]
-    for result in results:
-        lines += [
-            f"## {result['network']}, judged by {result['judge']}",
-            "",
-            f"Transfer: {FULL} is {verdict(result, 'transfer', 1)}. Spectrum: {FULL} is {verdict(result, 'spectrum', -1)}.",
-            "",
-            "| | certificate, median | certified | transfer | difference (95 %) | rank | spectrum | kernel distance "
-            "| total variation |",
-            "|---|---|---|---|---|---|---|---|---|",
-        ]
-        for row in result["arms"]:
-            ratios = sorted(row["certificate"])
-            mean, low, high = row[f"transfer over {FULL}"]
-            against = "" if row["arm"] == FULL else f"{mean:+.2f} ({low:+.2f} to {high:+.2f})"
-            lines.append(
-                f"| {row['arm']} | {ratios[len(ratios) // 2]:.1f} | {100 * sum(r >= 1 for r in ratios) / len(ratios):.0f} % | "
-                f"{_mean(row['transfer']):.2f} | {against} | {_mean(row['rank']):.1f} | {_mean(row['spectrum']):.2f} | "
-                f"{row['kernel distance']:.3g} | {row['total variation']:.3f} |"
-            )
-        lines.append("")
-        for way, held in result["units"].items():
-            lines.append(
-                f"Units by {way}: {100 * held['certified']:.0f} % of {held['units']} certified "
-                f"(peaks {100 * held['certified peaks']:.0f} %), median {held['median']:.1f}."
-            )
-        lines.append("")
-    return "\n".join(lines)
-
-
-def _mean(values: list[float]) -> float:
-    return sum(values) / len(values)
+def refreshed(
+    name: str, before: dict[str, Any], options: argparse.Namespace, tools: tuple[Any, Any] | None
+) -> tuple[dict[str, Any], Image.Image | None]:
+    """One network's results, of which the options may leave a part as it was."""
+    photographs = name == "resnet18"
+    bench = Bench(name, *((8, 1) if photographs else (10, options.copies)), options.steps, options.real)
+    made = how_made(bench, options, len(bench.real))
+    result, page = dict(before), None
+    if not options.only_units:
+        rows, page = measured(bench, photographs or options.short, tools)
+        result |= {
+            "network": name,
+            "judge": OTHER[name],
+            "classes": bench.classes,
+            "made": made,
+            "arms": rows,
+        }
+    result["units"] = {"made": made, **bench.units_judged()}
+    return result, page
 
 
 def main() -> None:
@@ -326,38 +308,30 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=96)
     parser.add_argument("--copies", type=int, default=3, help="pictures per class of the embedded networks")
     parser.add_argument("--short", action="store_true", help="the full method and the main others alone")
+    parser.add_argument("--only-units", action="store_true", help="units alone, arms as they are")
+    parser.add_argument("--only-report", action="store_true", help="Markdown of the JSON that is there")
     parser.add_argument("--real", type=int, default=200, help="real pictures")
     parser.add_argument("--lucent", type=Path, help="folder in which Lucent and kornia are installed")
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    tools = lucent_tools(options.lucent)
+    tools = None if options.only_report else lucent_tools(options.lucent)
     options.out.mkdir(parents=True, exist_ok=True)
     file = options.out / "visualization.json"
     results = json.loads(file.read_text())["networks"] if file.is_file() else []
-    metadata = {
-        "steps": options.steps,
-        "copies": options.copies,
-        "real": options.real,
-        "lucent": tools is not None,
-    }
-    metadata |= {"pellucid": pl.__version__, "torch": torch.__version__, "machine": platform.machine()}
-    about = (
-        f"{options.steps} steps for all; {options.copies} pictures of each of ten classes (one of eight for ResNet-18); "
-        f"{options.real} real pictures. Difference: of transfer to the full method, paired by class. "
-        "Networks with fewer rows were run with `--short`. By `python studies/visualization.py`; what the columns are is said "
-        "at its head."
-    )
-    for name in options.networks:
-        found, page = measured(name, options, tools)
+    metadata = {"pellucid": pl.__version__, "torch": torch.__version__, "machine": platform.machine()}
+    for name in [] if options.only_report else options.networks:
+        before = next((one for one in results if one["network"] == name), {})
+        found, page = refreshed(name, before, options, tools)
         results = [*(one for one in results if one["network"] != name), found]
         results.sort(key=lambda one: list(OTHER).index(one["network"]))
-        if name in known[:2]:
+        if page is not None and name in known[:2]:
             page.quantize(160).save(options.out / f"visualization-{name}.png", optimize=True)
         file.write_text(
             json.dumps({"networks": results, "metadata": metadata}, indent=1) + "\n", encoding="utf-8"
         )
-        (options.out / "visualization.md").write_text(table(results, about), encoding="utf-8")
+    page_text = table(json.loads(file.read_text()))
+    (options.out / "visualization.md").write_text(page_text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,8 @@ ours on the same module, units, batch and image size, one thread, random weights
 for by an empty module. Lucent enlarges pictures below 224 pixels to 224 before the network sees them: a picture of 128 is its
 default size, so it is measured as it comes; rows at 224 compare equal pictures in the network. Scenes are of 128 pixels,
 and Lucent is told to leave them. Operations are those of convolutions and matrix products per step; seconds are ratios
-within interleaved rounds (``meters.py``). The pyramid's octaves make its pictures small at first: ``one octave`` is without.
+within interleaved rounds (``meters.py``). Peak memory is that of a fresh process per contender; ``--only-memory`` measures it
+alone and leaves the rest as it is. The pyramid's octaves make its pictures small at first: ``one octave`` is without.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import subprocess
 import sys
 import types
 import warnings
@@ -30,7 +32,7 @@ from typing import Any
 import torch
 from cam import _machine
 from contenders import Contender
-from meters import operations, ratios, seconds
+from meters import memory, operations, ratios, seconds
 from torch import nn
 
 import pellucid as pl
@@ -47,6 +49,11 @@ SETTINGS = (
     ("scenes-vgg", "features.16", 128),
     ("scenes-vgg", "features.30", 128),
 )
+MEMORY = (
+    ("torchvision:resnet18", "layer2", 128),
+    ("torchvision:resnet18", "layer4", 224),
+    ("scenes-vgg", "features.30", 128),
+)
 BATCH, STEPS, GOAL = 4, 4, 3.0
 LUCENT, PEER = "lucent", "pellucid fourier"
 OURS: dict[str, dict[str, Any]] = {
@@ -55,6 +62,7 @@ OURS: dict[str, dict[str, Any]] = {
     "pellucid pyramid": {"method": "pyramid"},
     "pellucid pyramid, bfloat16": {"method": "pyramid", "bfloat16": True},
 }
+REMEMBERED = (LUCENT, PEER, "pellucid pyramid")
 
 
 def lucent(folder: Path | None) -> Any:
@@ -98,9 +106,8 @@ def rendered(
         )[-1]  # fmt: skip
 
 
-def measured(peer: Any, name: str, layer: str, size: int, rounds: int) -> dict[str, Any]:
-    """Operations and ratios of every contender at one layer."""
-    net = pl.load(name, input_shape=(3, size, size)) if size != 128 or ":" in name else pl.load(name)
+def runs_of(peer: Any, net: pl.Network, name: str, layer: str, size: int) -> dict[str, Callable[[int], None]]:
+    """What every contender does at one layer, by its name: a function of the number of steps."""
     names = [(layer, unit) for unit in range(BATCH)]
     keep = size if not name.startswith("torchvision") else None
 
@@ -120,7 +127,43 @@ def measured(peer: Any, name: str, layer: str, size: int, rounds: int) -> dict[s
 
         return run
 
-    runs = {LUCENT: theirs, **{who: mine(options) for who, options in OURS.items()}}
+    return {LUCENT: theirs, **{who: mine(options) for who, options in OURS.items()}}
+
+
+def loaded(name: str, size: int) -> pl.Network:
+    """A network for pictures of that size."""
+    return pl.load(name, input_shape=(3, size, size)) if size != 128 or ":" in name else pl.load(name)
+
+
+def remembered(folder: Path | None) -> list[dict[str, Any]]:
+    """Peak memory of every contender, a fresh process each."""
+    rows = []
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    for name, layer, size in MEMORY:
+        for who in REMEMBERED:
+            command = [sys.executable, __file__, "--child", name, layer, str(size), who]
+            command += [] if folder is None else ["--lucent", str(folder)]
+            done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+            found = json.loads(done.stdout.splitlines()[-1])
+            rows.append({"network": name, "layer": layer, "size": size, "contender": who, **found})
+    return rows
+
+
+def _child(peer: Any, name: str, layer: str, size: int, who: str) -> dict[str, float]:
+    """Peak of one contender above what is resident after a forward pass with the network loaded."""
+    net = loaded(name, size)
+    run = runs_of(peer, net, name, layer, size)[who]
+
+    def plain() -> None:
+        with torch.no_grad():
+            net(torch.zeros(BATCH, 3, size, size))
+
+    return memory(lambda: run(STEPS), plain)
+
+
+def measured(peer: Any, name: str, layer: str, size: int, rounds: int) -> dict[str, Any]:
+    """Operations and ratios of every contender at one layer."""
+    runs = runs_of(peer, loaded(name, size), name, layer, size)
     contenders = [Contender(who, who.split()[0], lambda run=run: run(STEPS)) for who, run in runs.items()]
     found = seconds(contenders, rounds, lambda: None)
     once = {who: _per_step(run) for who, run in runs.items() if "bfloat16" not in who}
@@ -168,6 +211,22 @@ def table(result: dict[str, Any]) -> str:
                 f"| {setting['network']} | {setting['layer']} | {setting['size']} | {row['contender']} | "
                 f"{row['operations'] or '–'} | {row['milliseconds']} | {_shown(wall)} | {_shown(processor)} | {verdict} |"
             )
+    lines += [
+        "",
+        f"Peak memory above what is resident after a forward pass, MB (2^20 bytes), {STEPS} steps of {BATCH} pictures, a fresh "
+        "process each:",
+        "",
+        "| network | layer | image | " + " | ".join(REMEMBERED) + " |",
+        "|---" * (3 + len(REMEMBERED)) + "|",
+    ]
+    for name, layer, size in MEMORY:
+        extra = {
+            row["contender"]: row["extra_mb"]
+            for row in result["memory"]
+            if (row["network"], row["layer"], row["size"]) == (name, layer, size)
+        }
+        cells = [f"{extra[who]:.0f}" for who in REMEMBERED]
+        lines.append(f"| {name} | {layer} | {size} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
 
@@ -180,6 +239,8 @@ def main() -> None:
     parser.add_argument("--lucent", type=Path, help="folder in which Lucent and kornia are installed")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("visualization.json"))
+    parser.add_argument("--only-memory", action="store_true", help="memory alone; the rest as it is")
+    parser.add_argument("--child", nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args()
     torch.set_num_threads(1)
     peer = lucent(options.lucent)
@@ -187,19 +248,34 @@ def main() -> None:
         sys.exit(
             "Expected Lucent to be installed, got none; see the head of this file, then try --lucent FOLDER."
         )
+    if options.child:
+        name, layer, size, who = options.child
+        print(json.dumps(_child(peer, name, layer, int(size), who)))
+        return
+    again = options.only_memory
+    result = json.loads(options.out.read_text()) if again else _everything(peer, options.rounds)
+    result["memory"] = remembered(options.lucent)
+    text = table(result)
+    options.out.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+    options.out.with_suffix(".md").write_text(text)
+    print(text)
+
+
+def _everything(peer: Any, rounds: int) -> dict[str, Any]:
+    """All settings, with when, where and with which code."""
     start = os.getloadavg()[0]
     settings = []
     for name, layer, size in SETTINGS:
-        settings.append(measured(peer, name, layer, size, options.rounds))
+        settings.append(measured(peer, name, layer, size, rounds))
         print(name, layer, size, flush=True)
     folder = Path(pl.__file__).parent / "visualization"
     code = hashlib.sha256(b"".join(each.read_bytes() for each in sorted(folder.glob("*.py")))).hexdigest()[
         :12
     ]
-    result = {
+    return {
         "benchmark": "visualization",
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "rounds": options.rounds,
+        "rounds": rounds,
         "machine": _machine(start),
         "versions": {
             "python": platform.python_version(),
@@ -211,10 +287,6 @@ def main() -> None:
         },
         "settings": settings,
     }
-    text = table(result)
-    options.out.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
-    options.out.with_suffix(".md").write_text(text)
-    print(text)
 
 
 if __name__ == "__main__":

@@ -63,6 +63,12 @@ def test_committed_benchmark():
     assert found["rounds"] >= 5
     settings = {(one["network"], one["layer"], one["size"]): one["rows"] for one in found["settings"]}
     assert len(settings) == 8
+    extra = {
+        (row["network"], row["layer"], row["size"], row["contender"]): row["extra_mb"]
+        for row in found["memory"]
+    }
+    for *where, who in extra:
+        assert extra[(*where, who)] <= extra[(*where, "lucent")]
     for rows in settings.values():
         theirs, *ours = rows
         assert theirs["contender"] == "lucent"
@@ -76,6 +82,10 @@ def test_committed_study():
     found = committed("studies/results/visualization.json")
     results = {one["network"]: one for one in found["networks"]}
     assert {"scenes-vgg", "scenes-resnet"} <= set(results)
+    for one in results.values():
+        pyramid = one["units"]["ways"]["pyramid"]
+        assert pyramid["certified"] >= 0.95
+        assert pyramid["units"] >= 20
     for one in results.values():
         names = [row["arm"] for row in one["arms"]]
         assert len(set(names)) == len(names)

@@ -1,7 +1,10 @@
-"""The study's measures on made-up numbers whose answer is known."""
+"""The study's measures on made-up numbers whose answer is known, and its page against its JSON."""
 
+import importlib
 import importlib.util
 import itertools
+import json
+import math
 import sys
 from pathlib import Path
 
@@ -9,7 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-STUDIES = Path(__file__).parents[2] / "studies"
+ROOT = Path(__file__).parents[2]
+STUDIES = ROOT / "studies"
 
 
 @pytest.fixture(scope="module")
@@ -20,6 +24,16 @@ def study():
     spec.loader.exec_module(module)
     yield module
     sys.path.remove(str(STUDIES))
+
+
+@pytest.fixture(scope="module")
+def measures(study):
+    return importlib.import_module("visualization_measures")
+
+
+@pytest.fixture(scope="module")
+def report(study):
+    return importlib.import_module("visualization_report")
 
 
 def test_arms_differ_by_one_component_and_all_exist(study):
@@ -56,7 +70,7 @@ def test_kernel_distance_is_literal_and_tells_distributions_apart(study):
     assert study.kernel_distance(a + 2, b) > 10 * abs(wanted)
 
 
-def test_interval_and_verdict(study):
+def test_interval_and_verdict(study, report):
     mean, low, high = study.interval([0.2, 0.4, 0.6, 0.8])
     assert mean == pytest.approx(0.5)
     assert low < mean < high
@@ -64,9 +78,62 @@ def test_interval_and_verdict(study):
         {"arm": "pyramid", "transfer": [0.5, 0.6], "transfer over pyramid": [0.0, 0.0, 0.0]},
         {"arm": "maco", "transfer": [0.6, 0.7], "transfer over pyramid": [0.1, -0.1, 0.3]},
     ]
-    assert study.verdict({"arms": rows}, "transfer", 1).startswith(
+    assert report.verdict({"arms": rows}, "transfer", 1).startswith(
         "within the interval of the best, maco (+0.10"
     )
     rows[1]["transfer over pyramid"] = [0.1, 0.05, 0.3]
-    assert study.verdict({"arms": rows}, "transfer", 1).startswith("**outside**")
-    assert study.verdict({"arms": rows[:1]}, "transfer", 1) == "best"
+    assert report.verdict({"arms": rows}, "transfer", 1).startswith("**outside**")
+    assert report.verdict({"arms": rows[:1]}, "transfer", 1) == "best"
+
+
+def test_share_of_evidence_is_literal(measures):
+    own = torch.tensor([[[1.0, 0.3], [0.29, 0.0]], [[0.0, 0.0], [0.0, 0.0]], [[2.0, 0.0], [0.0, 0.0]]])
+    other = torch.tensor([[[1.0, 2.0], [3.0, -4.0]], [[1.0, 1.0], [1.0, 1.0]], [[0.0, 1.0], [0.0, 3.0]]])
+    share, area = measures.shares(own, other)
+    assert share[0].item() == pytest.approx(3 / 6)  # negative evidence does not count
+    assert math.isnan(share[1])
+    assert share[2].item() == 0
+    assert area[0].item() == 0.5
+    assert area[2].item() == 0.25
+
+
+def test_recognition_is_counted_per_concept(measures):
+    responding = torch.tensor([[0.5, 0.0, 1.0], [0.49, 1.0, 1.0], [1.0, 1.0, 1.0]], dtype=torch.float64)
+    found = measures.tally(responding, [0, 0, None])
+    assert found == {"units": 2, "recognized": 0.5, "others": 0.75}
+    assert measures.tally(responding, [None] * 3) == {"units": 0}
+
+
+def test_a_unit_responds_above_the_99th_percentile_of_its_peaks(measures):
+    import pellucid as pl
+    from pellucid.data.scenes import SceneDataset
+
+    net, layer = pl.load("scenes-vgg"), "features.16"
+    data = SceneDataset("val", 12)
+    batch = net.preprocess.normalize(torch.stack([data[k][0] for k in range(12)]))
+    recognition = measures.Recognition(net, batch[:9], [layer])
+    with torch.no_grad():
+        peaks = net.module.features[:17](batch).amax((2, 3)).double().numpy()
+    over = {}
+    for k, concept in enumerate(measures.concepts_of(net, [pl.Unit(layer, k) for k in range(64)])):
+        if concept is not None:
+            low, high = np.sort(peaks[:9, k])[-2:]
+            usual = low + (high - low) * (0.99 * 8 - 7)  # linear between the two largest
+            over.setdefault(concept, []).append(peaks[9:, k] > usual)
+    assert sorted(over) == recognition.concepts
+    wanted = np.stack([np.mean(over[concept], 0) for concept in recognition.concepts], 1)
+    np.testing.assert_allclose(recognition.responding(batch[9:]), wanted)
+    assert 0 < wanted.mean() < 1
+
+
+def test_the_page_is_made_of_the_json(report):
+    results = STUDIES / "results"
+    study = json.loads((results / "visualization.json").read_text(encoding="utf-8"))
+    assert report.table(study) == (results / "visualization.md").read_text(encoding="utf-8")
+
+
+def test_the_page_of_the_benchmark_is_made_of_its_json(study):
+    module = study.benchmark()
+    result = json.loads((ROOT / "benchmarks/speed/visualization.json").read_text(encoding="utf-8"))
+    wanted = (ROOT / "benchmarks/speed/visualization.md").read_text(encoding="utf-8")
+    assert module.table(result) == wanted
