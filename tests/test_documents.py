@@ -119,3 +119,24 @@ def test_the_readme_states_the_cost_of_dissection_that_was_measured():
     assert not any(one["pixels_counted_differently"] for one in measured["loop"]["measured"])
     small, large = (one["peak_mb"] for one in measured["memory"]["measured"])
     assert f"peak memory is {small:.0f} MB with 500 scenes and {large:.0f} MB with 5,000" in text
+
+
+def test_the_readme_states_what_the_study_of_visualization_found():
+    text = (ROOT / "studies/results/visualization.md").read_text(encoding="utf-8")
+    part = text.split("## scenes-vgg")[1].split("## ")[0]
+    rows = {}
+    for line in part.splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        rows.setdefault(cells[0], cells)  # the first table comes first
+    said = " ".join(README.split())
+    transfer = {name: rows[name][3] for name in ("pyramid", "Lucent", "maco")}
+    assert (
+        f"a probability of {transfer['pyramid']} (Lucent's pictures: {transfer['Lucent']}, MaCo's: {transfer['maco']})"
+        in said
+    )
+    assert f"(distance of spectra {rows['pyramid'][6]}, MaCo's {rows['maco'][6]})" in said
+    units = part.split("Units of")[1]
+    certified = (
+        next(line for line in units.splitlines() if line.startswith("| pyramid")).split("|")[2].strip()
+    )
+    assert f"{certified} units reach more than on any of 200 real pictures" in said
