@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from PIL import Image
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Browser, sync_playwright
 
 from pellucid.cli import main as pellucid
 from pellucid.data.scenes import contact_sheet
@@ -22,8 +22,30 @@ def write(picture: Image.Image, path: Path) -> None:
     picture.convert("RGB").save(path, quality=88, optimize=True)
 
 
+def cards(browser: Browser, folder: Path) -> bytes:
+    """The first unit cards of a dissection."""
+    pellucid(
+        [
+            "dissect",
+            "--concepts",
+            "scenes:val/0-999",
+            "--layers",
+            "features.23",
+            "--examples",
+            "5",
+            "--out",
+            str(folder),
+        ]
+    )
+    window = browser.new_page(viewport={"width": 1280, "height": 800})
+    window.goto((folder / "features.23.html").as_uri())
+    window.evaluate("document.querySelector('#cards').scrollIntoView()")
+    window.wait_for_timeout(1500)
+    return window.screenshot()
+
+
 def main() -> None:
-    """Make both pictures."""
+    """Make the pictures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--chromium", default="/usr/bin/chromium")
     options = parser.parse_args()
@@ -37,8 +59,10 @@ def main() -> None:
             window.goto(page.as_uri())
             window.wait_for_timeout(800)
             shot = window.screenshot()
+            units = cards(browser, Path(folder) / "units")
             browser.close()
     write(Image.open(io.BytesIO(shot)), IMAGES / "report.jpg")
+    write(Image.open(io.BytesIO(units)), IMAGES / "units.jpg")
     write(contact_sheet("test", count=20, columns=10, size=96), IMAGES / "scenes.jpg")
 
 
