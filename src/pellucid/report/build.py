@@ -71,11 +71,11 @@ def render_page(document: Document, index: str | None = None) -> str:
         for method in document["methods"]
     ]
     titles = {method["name"]: method["label"] for method in methods}
-    return _render(
+    return render(
         "page.html.j2",
         scripts=("maps.js", "report.js"),
         document=document,
-        data=_script_json(document),
+        data=script_json(document),
         sentence=words.sentence(document),
         methods=methods,
         inside=_inside(document),
@@ -101,7 +101,7 @@ def render_index(entries: Sequence[tuple[str, Document]], skipped: Sequence[tupl
         }
         for href, document in entries
     ]
-    return _render("index.html.j2", scripts=(), cards=cards, skipped=list(skipped))
+    return render("index.html.j2", scripts=(), cards=cards, skipped=list(skipped))
 
 
 def _check(document: Document) -> None:
@@ -118,8 +118,11 @@ def _check(document: Document) -> None:
         )
 
 
-def _render(template: str, scripts: Sequence[str], **values: Any) -> str:
-    style, program = _static("report.css"), "".join(_static(script) for script in scripts)
+def render(
+    template: str, scripts: Sequence[str], styles: Sequence[str] = ("report.css",), **values: Any
+) -> str:
+    """A page from a template, whose policy allows only these ``scripts`` and ``styles`` and pictures within the page."""
+    style, program = ("".join(map(_static, names)) for names in (styles, scripts))
     policy = (
         f"default-src 'none'; img-src data:; style-src {_hash(style)}; script-src {_hash(program)}; "
         "base-uri 'none'; form-action 'none'"
@@ -159,7 +162,8 @@ def _hash(text: str) -> str:
     return f"'sha256-{digest}'" if text else "'none'"
 
 
-def _script_json(document: Document) -> Markup:
+def script_json(document: Document) -> Markup:
+    """JSON that may stand within a script element, whatever its texts hold."""
     text = json.dumps(_finite(document), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")

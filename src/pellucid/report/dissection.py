@@ -18,12 +18,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from markupsafe import Markup
 from PIL import Image
 
 from pellucid.dissection.table import THRESHOLD, UnitTable
+from pellucid.report import build
 from pellucid.report import dissection_words as say
-from pellucid.report.build import _environment, _hash, _script_json, _static
 from pellucid.semantics.pictures import caption, read, times
 from pellucid.storage import write_text
 from pellucid.visualization.stored import Stored
@@ -68,15 +67,8 @@ def write_dissection(
 
 
 def render(template: str, scripts: Sequence[str], **values: Any) -> str:
-    """A page with the report's style and that of dissection, whose policy allows only these and ``scripts``."""
-    style = _static("report.css") + _static("dissection.css")
-    program = "".join(_static(script) for script in scripts)
-    policy = (
-        f"default-src 'none'; img-src data:; style-src {_hash(style)}; script-src {_hash(program)}; "
-        "base-uri 'none'; form-action 'none'"
-    )
-    page = _environment().get_template(template)
-    return page.render(**values, say=say, style=Markup(style), program=Markup(program), policy=policy)
+    """A page with the report's style and that of dissection."""
+    return build.render(template, scripts, ("report.css", "dissection.css"), say=say, **values)
 
 
 def file_names(layers: Sequence[str]) -> list[str]:
@@ -185,7 +177,7 @@ def _layer_page(
         threshold=threshold,
         groups=say.groups(table, threshold),
         units=data["units"],
-        data=_script_json(data),
+        data=build.script_json(data),
         top=data["top"],
         methods=_methods(table, painted),
         **neighbors,
