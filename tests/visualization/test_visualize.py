@@ -375,3 +375,27 @@ def test_a_size_below_the_receptive_field_is_warned_of(net):
     ):
         found = visualize(net, pl.Unit(LAST, 0), size=16, **QUICK)
     assert found.notes
+
+
+class Views(nn.Module):
+    """Takes its input's memory for granted, as many modules do."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.head = nn.Conv2d(3, 5, 3, padding=1), nn.Linear(5 * 16 * 16, 3)
+
+    def forward(self, x):
+        return self.head(self.conv(x).relu().view(len(x), -1))
+
+
+def test_a_network_that_needs_its_usual_memory_layout_gets_it():
+    net = pl.load(Views(), input_shape=(3, 16, 16))
+    assert net.memory_format == torch.contiguous_format
+    real = torch.rand(4, 3, 16, 16)
+    for what in (1, pl.Unit("conv", 2)):
+        found = visualize(
+            net, what, steps=3, octaves=1, region=False, images=real, normalized=False, progress=False
+        )
+        assert found.certificate is not None
+        assert torch.isfinite(found.achieved).all()
+    assert pl.load("scenes-vgg").memory_format == torch.channels_last

@@ -35,7 +35,7 @@ from pellucid.dissection.sampling import Sample, Sampler
 from pellucid.dissection.settings import Settings
 from pellucid.dissection.shards import Cells, LayerShard, Shard, Values, write_arrays
 from pellucid.dissection.table import UnitTable
-from pellucid.network import Network, undisturbed
+from pellucid.network import Network
 from pellucid.observing import observe
 from pellucid.storage import write_json
 from pellucid.types import Layer
@@ -74,7 +74,6 @@ class Dissection:
         self.fits = np.array([source.split(index) == SPLITS[0] for index in range(len(source))])
         self.again = {name for name in self.layers if self._kept_bytes(name) > settings.scratch}
         self._note(identity)
-        self.channels_last = self._takes_channels_last()
         counts = [len(source), int(self.fits.sum())]
         self.parts = counts if 0 < counts[1] < counts[0] else counts[:1]
         self.bounds = {
@@ -221,19 +220,7 @@ class Dissection:
                 yield sample
 
     def _laid_out(self, batch: Tensor) -> Tensor:
-        """With the channels of a pixel next to each other, where the network can take that: on processors it is much faster."""
-        return batch.contiguous(memory_format=torch.channels_last) if self.channels_last else batch
-
-    def _takes_channels_last(self) -> bool:
-        if self.net.device.type != "cpu" or self.net.input_shape[0] < 2:
-            return False
-        try:
-            batch = torch.zeros(2, *self.net.input_shape).contiguous(memory_format=torch.channels_last)
-            with torch.inference_mode(False), undisturbed(self.net.module), torch.no_grad():
-                self.net(batch)
-        except RuntimeError:  # a module that takes its input's memory for granted
-            return False
-        return True
+        return batch.contiguous(memory_format=self.net.memory_format)
 
     def _look_again(self, total: int) -> None:
         """Keep the cells of layers that were only measured, now that the bounds are near the thresholds."""

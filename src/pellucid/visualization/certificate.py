@@ -71,7 +71,7 @@ def certificates(
 
     def measured(batch: Tensor, who: Sequence[Objective], each: bool) -> tuple[Tensor, Tensor]:
         with torch.no_grad():
-            kept, output = cut(batch.to(net.device, net.dtype).contiguous(memory_format=torch.channels_last))
+            kept, output = cut(batch.to(net.device, net.dtype).contiguous(memory_format=net.memory_format))
             reading = Reading(net, kept, output, grids)
             count = len(batch)
             if each:

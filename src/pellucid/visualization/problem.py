@@ -74,7 +74,7 @@ class Problem:
     def normalized(self, pictures: Float[Tensor, "batch channel h w"]) -> Float[Tensor, "batch channel h w"]:
         """As the network takes them, differentiably; in the memory layout its convolutions are fastest in."""
         values = (pictures.to(self._mean) - self._mean) / self._std
-        return values.contiguous(memory_format=torch.channels_last)
+        return values.contiguous(memory_format=self.net.memory_format)
 
     def read(self, pictures: Float[Tensor, "batch channel h w"]) -> Reading:
         """A cut forward pass over pictures in [0, 1]."""
