@@ -40,6 +40,7 @@ def observe(
         torch.inference_mode(False),
         undisturbed(net.module),
         torch.no_grad(),
+        contextlib.suppress(_SeenAll),
         contextlib.ExitStack() as stack,
     ):
         for name in dict.fromkeys(layers):
@@ -61,8 +62,7 @@ def observe(
                     show(name, output)
 
             stack.callback(net.module.get_submodule(call.module).register_forward_hook(hook).remove)
-        with contextlib.suppress(_SeenAll):
-            net.module(images.clone())
+        net.module(images.clone())
     if waiting:
         raise unreached(net, min(waiting))
 

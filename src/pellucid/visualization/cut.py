@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from pellucid.capture import unreached
 from pellucid.layers import Call
 from pellucid.network import Network
 from pellucid.reading import RECTIFIERS
@@ -43,10 +44,7 @@ class Cut:
             output = self.net.select(self.net.module(images.clone()), len(images))
         missing = [name for name in self.names if name not in kept]
         if missing:
-            raise ValueError(
-                f"Expected layer `{missing[0]}` of `{self.net.name}` to run for this input, but it did not; "
-                "the network takes another path here, try another layer."
-            )
+            raise unreached(self.net, missing[0])
         return kept, output if self.whole else None
 
     @contextlib.contextmanager
