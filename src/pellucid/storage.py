@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,22 @@ import torch
 from torch import Tensor, nn
 
 
-def write_bytes(path: Path, content: bytes) -> Path:
-    """Write a file whole or not at all."""
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """The name to write a file under; it gets its own when the block ends, and is taken away when that fails."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        partial.write_bytes(content)
-        return partial.replace(path)
+        yield partial
+        partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes) -> Path:
+    """Write a file whole or not at all."""
+    with whole(path) as partial:
+        partial.write_bytes(content)
+    return path
 
 
 def write_text(path: Path, text: str) -> Path:

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from torch import nn
+from tests.networks import Small
 
 import pellucid as pl
 from pellucid.data.images import ImageError
@@ -22,23 +22,10 @@ from pellucid.storage import fingerprint
 UNITS = 8
 
 
-class Small(nn.Module):
-    """Two stages, a pooled linear head."""
-
-    def __init__(self):
-        super().__init__()
-        self.one = nn.Sequential(nn.Conv2d(3, 6, 3, padding=1), nn.ReLU())
-        self.two = nn.Sequential(nn.Conv2d(6, UNITS, 3, stride=2, padding=1), nn.ReLU())
-        self.head = nn.Linear(UNITS, 4)
-
-    def forward(self, x):
-        return self.head(self.two(self.one(x)).mean((2, 3)))
-
-
 @pytest.fixture
 def net():
     torch.manual_seed(0)
-    return pl.load(Small(), input_shape=(3, 32, 32), classes=["ant", "bee", "cat", "dog"])
+    return pl.load(Small(UNITS), input_shape=(3, 32, 32), classes=["ant", "bee", "cat", "dog"])
 
 
 @pytest.fixture

@@ -11,14 +11,14 @@ import numpy.typing as npt
 import torch
 from safetensors.numpy import load_file
 
-from pellucid.data.concepts.base import ConceptSource
+from pellucid.data.concepts.base import ConceptSource, category_places
 from pellucid.dissection import kernels, tensors
 from pellucid.dissection.bootstrap import Intervals, weights
 from pellucid.dissection.counts import Counts, Whole
 from pellucid.dissection.labels import LabelBlock
 from pellucid.dissection.placement import Placement
 from pellucid.dissection.settings import Settings
-from pellucid.dissection.shards import Cells, Shard, Values, write_arrays
+from pellucid.dissection.shards import Cells, Shard, Values, write_plain
 from pellucid.dissection.table import Examples, HeldOut, UnitTable
 from pellucid.types import Layer
 
@@ -69,12 +69,11 @@ class Counter:
         self.layer, self.source, self.placement, self.settings = layer, source, placement, settings
         self.thresholds, self.split, self.fits, self.folder = thresholds, split, fits, folder
         self.draws = settings.draws if len(fits) > 1 else 0
-        self.category_of = _categories(source)
-        sizes = (layer.shape[0], len(source.concepts), len(source.categories))
-        self._counts = [Counts.zeros(*sizes) for _ in range(_CHANCE + self.draws)]
-        self._intersection = np.stack([each.intersection for each in self._counts])
-        self._activation = np.stack([each.activation for each in self._counts])
-        self._truth = np.stack([each.truth for each in self._counts])
+        self.category_of = category_places(source.concepts)
+        slots, units, concepts = _CHANCE + self.draws, layer.shape[0], len(source.concepts)
+        self._intersection = np.zeros((slots, units, concepts), np.int64)
+        self._activation = np.zeros((slots, units, len(source.categories)), np.int64)
+        self._truth = np.zeros((slots, concepts), np.int64)
         self._images = np.zeros(2, np.int64)
         self._logs: list[Path] = []
         self._wanted = np.where(best.maxima > thresholds[:, None], best.images, -1)
@@ -106,7 +105,7 @@ class Counter:
             owner = np.repeat(np.arange(pictures), np.diff(cells.starts))
             active = np.stack([owner, cells.unit, area], 1).astype(np.int64)
             rows = {"active": active, "met": met, "labeled": shard.labels.rows(), "present": present}
-            write_arrays(path, {"indices": shard.indices, **rows})
+            write_plain(path, {"indices": shard.indices, **rows})
             self._logs.append(path)
 
     def _compiled(
@@ -223,8 +222,3 @@ class Counter:
             found.add(log, weights(log["indices"], self.settings.resamples, self.settings.seed))
             path.unlink()
         return found.limits()
-
-
-def _categories(source: ConceptSource) -> Whole:
-    place = {name: k for k, name in enumerate(source.categories)}
-    return np.array([place[concept.category] for concept in source.concepts], np.int64)

@@ -33,7 +33,7 @@ from pellucid.dissection.placement import Placement
 from pellucid.dissection.quantile import Bound, Selection, count_above
 from pellucid.dissection.sampling import Sample, Sampler
 from pellucid.dissection.settings import Settings
-from pellucid.dissection.shards import Cells, LayerShard, Shard, Values, write_arrays
+from pellucid.dissection.shards import Cells, LayerShard, Shard, Values, write_plain
 from pellucid.dissection.table import UnitTable
 from pellucid.network import Network
 from pellucid.observing import observe
@@ -257,7 +257,7 @@ class Dissection:
             for j, bound in enumerate(self.bounds[name])
             for key, value in bound.state().items()
         }
-        write_arrays(self._path(k, "bounds"), states)
+        write_plain(self._path(k, "bounds"), states)
         self._path(k - 2, "bounds").unlink(missing_ok=True)
 
     def _restore(self, done: int) -> int:

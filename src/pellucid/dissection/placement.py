@@ -21,15 +21,12 @@ Anchor = Literal["effective", "nominal", "paper"]
 
 @dataclass(frozen=True, eq=False)
 class Axis:
-    """One axis of a label grid: ``low`` [pixel], the cell at or before it, and ``fraction`` [pixel] of the way to the next."""
+    """One axis of a label grid: ``low`` [pixel], the cell at or before it, and ``fraction`` [pixel] of the way to the next;
+    ``begins`` [cell + 1]: pixels ``begins[a]`` to ``begins[a + 1] - 1`` lie between cell a and the next."""
 
     low: npt.NDArray[np.int64]
     fraction: npt.NDArray[np.float64]
-
-    @property
-    def begins(self) -> npt.NDArray[np.int64]:
-        """[cell + 1]: pixels ``begins[a]`` to ``begins[a + 1] - 1`` lie between cell a and the next."""
-        return self._begins
+    begins: npt.NDArray[np.int64]
 
     @classmethod
     def of(cls, cells: int, pixels: int, start: float, stride: float, extent: int, *, paper: bool) -> Axis:
@@ -39,11 +36,7 @@ class Axis:
         position = pixel * ratio if paper else (pixel + 0.5) * ratio - 0.5
         place = np.clip((position - start) / stride, 0, cells - 1)
         low = np.minimum(np.floor(place), max(cells - 2, 0)).astype(np.int64)
-        axis = cls(low, place - low)
-        object.__setattr__(axis, "_begins", np.searchsorted(low, np.arange(cells + 1)).astype(np.int64))
-        return axis
-
-    _begins: npt.NDArray[np.int64] = None  # type: ignore[assignment]
+        return cls(low, place - low, np.searchsorted(low, np.arange(cells + 1)).astype(np.int64))
 
 
 @dataclass(frozen=True, eq=False)

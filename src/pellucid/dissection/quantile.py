@@ -141,8 +141,8 @@ def _keys(bits: npt.NDArray[np.uint32]) -> npt.NDArray[np.int64]:
 @njit(cache=True, nogil=True)
 def _bin(bits: Any) -> int:
     wide = np.int64(bits)
-    key = 0xFFFFFFFF - wide if wide >= 0x80000000 else wide + 0x80000000
-    return int(key >> 19)
+    key = 0xFFFFFFFF - wide if wide >= _SIGN else wide + _SIGN
+    return int(key >> _SHIFT)
 
 
 @njit(cache=True, nogil=True)

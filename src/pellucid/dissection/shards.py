@@ -6,7 +6,6 @@ an interruption, and give the same table. It is one file of plain arrays, writte
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -19,6 +18,7 @@ from safetensors.numpy import save_file
 
 from pellucid.dissection import collecting
 from pellucid.dissection.labels import LabelBlock
+from pellucid.storage import whole
 
 Values = npt.NDArray[np.float32]
 
@@ -94,7 +94,7 @@ class Shard:
             arrays |= {f"{k}.maxima": layer.maxima, f"{k}.bounds": layer.bounds}
             for name in _CELLS if layer.cells is not None else ():
                 arrays[f"{k}.{name}"] = getattr(layer.cells, name)
-        write_arrays(path, arrays)
+        write_plain(path, arrays)
 
     @classmethod
     def load(cls, path: Path, layers: Sequence[str], only: str | None = None) -> Shard:
@@ -125,14 +125,10 @@ class Shard:
         return Cells(*(held.get_tensor(f"{k}.{part}") for part in _CELLS))
 
 
-def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
+def write_plain(path: Path, arrays: Mapping[str, Any]) -> None:
     """Write plain arrays whole or not at all."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
+    with whole(path) as partial:
         save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, partial)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 _LABELS = tuple(field.name for field in fields(LabelBlock))

@@ -18,7 +18,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from pellucid.data.concepts.base import Concept
+from pellucid.data.concepts.base import Concept, categories_of, category_places
 from pellucid.dissection.counts import Counts, Whole
 
 THRESHOLD = 0.04
@@ -91,13 +91,12 @@ class UnitTable:
     @cached_property
     def categories(self) -> tuple[str, ...]:
         """Categories in the order of their first concept: the columns of ``counts.activation``."""
-        return tuple(dict.fromkeys(concept.category for concept in self.concepts))
+        return categories_of(self.concepts)
 
     @cached_property
     def category_of(self) -> Whole:
         """Place of every concept's category."""
-        place = {name: k for k, name in enumerate(self.categories)}
-        return np.array([place[concept.category] for concept in self.concepts], np.int64)
+        return category_places(self.concepts)
 
     @cached_property
     def iou(self) -> Real:

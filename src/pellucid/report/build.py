@@ -12,7 +12,6 @@ import hashlib
 import io
 import json
 import math
-import os
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -27,6 +26,7 @@ from PIL import Image
 from pellucid.bibliography import PAPERS
 from pellucid.report import faithfulness, words
 from pellucid.semantics.pictures import caption
+from pellucid.storage import write_text
 
 Document = Mapping[str, Any]
 SCHEMA = 1
@@ -57,11 +57,11 @@ def write_report(
     main = path if path.suffix.lower() in (".html", ".htm") else path / "index.html"
     main.parent.mkdir(parents=True, exist_ok=True)
     if len(documents) == 1 and not skipped:
-        return _write(main, render_page(documents[0]))
+        return write_text(main, render_page(documents[0]))
     names = _file_names([document["image"]["name"] for document in documents], taken=main.stem)
     for document, name in zip(documents, names, strict=True):
-        _write(main.parent / name, render_page(document, index=main.name))
-    return _write(main, render_index(list(zip(names, documents, strict=True)), skipped))
+        write_text(main.parent / name, render_page(document, index=main.name))
+    return write_text(main, render_index(list(zip(names, documents, strict=True)), skipped))
 
 
 def render_page(document: Document, index: str | None = None) -> str:
@@ -231,13 +231,3 @@ def _file_names(names: Sequence[str], taken: str) -> list[str]:
         used.add(candidate)
         files.append(f"{candidate}.html")
     return files
-
-
-def _write(path: Path, text: str) -> Path:
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_bytes(text.encode("utf-8", "replace"))  # file names may hold bytes that are not text
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-    return path

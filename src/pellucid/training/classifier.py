@@ -13,7 +13,7 @@ import math
 import os
 import platform
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from tqdm import tqdm
 from pellucid import embedded
 from pellucid._version import __version__
 from pellucid.data.preprocess import Preprocess
+from pellucid.storage import whole, write_text
 from pellucid.training.card import model_card
 from pellucid.training.settings import ClassifierTraining
 
@@ -50,9 +51,10 @@ def train_classifier(settings: ClassifierTraining, out: Path, *, progress: bool 
             state.save(checkpoint)
     weights = _rounded(state.module)
     facts = _facts(state, progress)
-    _write(out / f"{settings.network}.safetensors", lambda file: _save_weights(file, weights, facts))
+    with whole(out / f"{settings.network}.safetensors") as partial:
+        _save_weights(partial, weights, facts)
     card = model_card(facts)
-    _write(out / f"{settings.network}.md", lambda file: file.write_text(card, encoding="utf-8"))
+    write_text(out / f"{settings.network}.md", card)
     checkpoint.unlink(missing_ok=True)
     return facts
 
@@ -118,7 +120,8 @@ class _State:
             "seconds": self.seconds,
             "history": self.history,
         }
-        _write(file, lambda partial: torch.save(content, partial))
+        with whole(file) as partial:
+            torch.save(content, partial)
 
     def train_epoch(self, images: Tensor, labels: Tensor, progress: bool) -> None:
         """One pass over all images in the order of this epoch."""
@@ -256,13 +259,3 @@ def _save_weights(file: Path, weights: dict[str, Tensor], facts: dict[str, Any])
         "training": json.dumps({key: value for key, value in facts.items() if key != "history"}),
     }
     file.write_bytes(save({key: value.contiguous() for key, value in weights.items()}, metadata))
-
-
-def _write(file: Path, save: Callable[[Path], Any]) -> None:
-    """Let ``save`` write a file whole or not at all."""
-    partial = file.with_name(f".{file.name}.{os.getpid()}.partial")
-    try:
-        save(partial)
-        partial.replace(file)
-    finally:
-        partial.unlink(missing_ok=True)

@@ -122,7 +122,7 @@ class ConceptSource(ABC):
     @cached_property
     def categories(self) -> tuple[str, ...]:
         """The categories in the order of their first concept."""
-        return tuple(dict.fromkeys(concept.category for concept in self.concepts))
+        return categories_of(self.concepts)
 
     def report(self, where: str, reason: str) -> None:
         """List a problem once."""
@@ -138,6 +138,17 @@ class ConceptSource(ABC):
     def empty(self) -> tuple[str, ...]:
         """Categories the set speaks of without having a concept of them."""
         return ()
+
+
+def categories_of(concepts: Sequence[Concept]) -> tuple[str, ...]:
+    """The categories in the order of their first concept."""
+    return tuple(dict.fromkeys(concept.category for concept in concepts))
+
+
+def category_places(concepts: Sequence[Concept]) -> npt.NDArray[np.int64]:
+    """[concept]: the place of its category among `categories_of`."""
+    place = {name: k for k, name in enumerate(categories_of(concepts))}
+    return np.array([place[concept.category] for concept in concepts], np.int64)
 
 
 def sorted_concepts(concepts: Sequence[Concept]) -> tuple[Concept, ...]:
