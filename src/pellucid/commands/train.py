@@ -1,61 +1,48 @@
-"""``pellucid train classifier``: an embedded network from scratch, with its model card."""
+"""``pellucid train KIND``: what is trained, each kind in a file of its own beside this one."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Sequence
+import importlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
-
-import tyro
 
 from pellucid.commands.console import say
-from pellucid.commands.options import Folder, group, parse
 from pellucid.registry import suggest
 
-KINDS = ("classifier",)
-_USAGE = """\
-usage: pellucid train classifier [options]        pellucid train classifier --help
-
-  classifier  an embedded network from scratch, on rendered scenes of the concept world"""
-_CLASSIFIER = """\
-Train a classifier of the concept world; writes NAME.safetensors and its model card NAME.md.
-
-Interrupted, it goes on from the last whole epoch when called again with the same settings."""
+KINDS = {
+    "classifier": "an embedded network from scratch, on rendered scenes of the concept world",
+    "interpretable": "a network whose filters each mean one part, and its ordinary twin",
+    "irenet": "IRENet, which recognizes parts, colors, textures and materials in what neurons see",
+    "decoder": "an up-convolution network that paints what patterns of neurons hold",
+}
 
 
 def run(arguments: Sequence[str]) -> int:
     """Dispatch on what is trained."""
     if not arguments or arguments[0] in ("-h", "--help"):
-        say(_USAGE)
+        say(_usage())
         return 0
-    if arguments[0] not in KINDS:
-        raise ValueError(f"Expected what to train, got `{arguments[0]}`; {suggest(arguments[0], KINDS)}")
-    return _classifier(arguments[1:])
+    kind = arguments[0]
+    if kind not in KINDS:
+        raise ValueError(f"Expected what to train, got `{kind}`; {suggest(kind, KINDS)}")
+    return int(importlib.import_module(f"pellucid.commands.train_{kind}").run(arguments[1:]) or 0)
 
 
-def _classifier(arguments: Sequence[str]) -> int:
-    from pellucid.training import ClassifierTraining, train_classifier
-
-    folder = Annotated[Folder, tyro.conf.arg(help="where weights and card go")]
-    settings = group("settings", "training", ClassifierTraining, "How it is trained.")
-    command = dataclasses.make_dataclass(
-        "TrainClassifier", [("out", folder, Path("pellucid-out/train")), settings]
-    )
-    command.__doc__ = _CLASSIFIER
-    options: Any = parse(command, "train classifier", arguments)
-    chosen = ClassifierTraining(**vars(options.settings))
-    out, name = options.out, chosen.network
+@contextmanager
+def keeping(checkpoint: Path) -> Iterator[None]:
+    """Around a training: Ctrl-C says what was kept of it."""
     try:
-        facts = train_classifier(chosen, out)
+        yield
     except KeyboardInterrupt:
-        kept = (out / f"{name}.checkpoint.pt").is_file()
         raise KeyboardInterrupt(
-            f"The last whole epoch is kept in {out}; the same command goes on there."
-            if kept
+            f"The last whole epoch is kept in {checkpoint.parent}; the same command goes on there."
+            if checkpoint.is_file()
             else "No epoch was finished."
         ) from None
-    for world, accuracy in facts["accuracy"].items():
-        say(f"accuracy on {facts['test_images']} test scenes, {world}: {100 * accuracy:.2f} %")
-    say(f"weights: {out / f'{name}.safetensors'}")
-    return 0
+
+
+def _usage() -> str:
+    width = max(map(len, KINDS))
+    lines = [f"  {name:<{width}}  {summary}" for name, summary in KINDS.items()]
+    return "\n".join(["usage: pellucid train KIND [options]        pellucid train KIND --help", "", *lines])

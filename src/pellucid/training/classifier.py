@@ -9,12 +9,11 @@ accuracy is that of the file.
 from __future__ import annotations
 
 import json
-import math
 import os
 import platform
-import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +27,7 @@ from pellucid._version import __version__
 from pellucid.data.preprocess import Preprocess
 from pellucid.storage import whole, write_text
 from pellucid.training.card import model_card
+from pellucid.training.loop import Job, Record, device, first, generator, order, share, train
 from pellucid.training.settings import ClassifierTraining
 
 
@@ -40,140 +40,66 @@ def train_classifier(settings: ClassifierTraining, out: Path, *, progress: bool 
     finite, naming epoch and step.
     """
     out.mkdir(parents=True, exist_ok=True)
-    state = _State.begin(settings)
+    job = _Classifier(settings, progress)
     checkpoint = out / f"{settings.network}.checkpoint.pt"
-    if checkpoint.is_file():
-        state.resume(checkpoint)
-    if state.epoch < settings.epochs:
-        images, labels = _render("train", settings.images, settings, settings.confounding, progress)
-        while state.epoch < settings.epochs:
-            state.train_epoch(images, labels, progress)
-            state.save(checkpoint)
-    weights = _rounded(state.module)
-    facts = _facts(state, progress)
-    with whole(out / f"{settings.network}.safetensors") as partial:
-        _save_weights(partial, weights, facts)
-    card = model_card(facts)
-    write_text(out / f"{settings.network}.md", card)
-    checkpoint.unlink(missing_ok=True)
+    record = train(job, checkpoint, precision=settings.precision, progress=progress)
+    weights = _rounded(job.module.cpu())
+    facts = _facts(job, record, progress)
+    if first():
+        with whole(out / f"{settings.network}.safetensors") as partial:
+            _save_weights(partial, weights, facts)
+        write_text(out / f"{settings.network}.md", model_card(facts))
+        checkpoint.unlink(missing_ok=True)
     return facts
 
 
-@dataclass(eq=False)
-class _State:
-    """A training under way: what a checkpoint holds."""
+class _Classifier(Job):
+    """An embedded classifier under way. Pictures are rendered when the first epoch needs them."""
 
     settings: ClassifierTraining
-    module: nn.Module
-    optimizer: torch.optim.Optimizer
-    cycle: torch.optim.lr_scheduler.LRScheduler
-    epoch: int = 0
-    seconds: float = 0.0
-    history: list[dict[str, float]] = field(default_factory=list)
 
-    @classmethod
-    def begin(cls, settings: ClassifierTraining) -> _State:
+    def __init__(self, settings: ClassifierTraining, progress: bool) -> None:
         """A fresh network, from the seed; the caller's random state stays as it is."""
+        self.settings, self.progress = settings, progress
+        self.title, self.epochs, self.seed = settings.network, settings.epochs, settings.seed
         with torch.random.fork_rng(devices=()):
             torch.manual_seed(settings.seed)
-            module: Any = embedded.architecture(settings.network)()
-            module.to(memory_format=torch.channels_last)
-        rate, steps = settings.learning_rate, -(-settings.images // settings.batch_size)
-        optimizer = torch.optim.SGD(
-            module.parameters(), rate / 25, 0.9, weight_decay=settings.weight_decay, nesterov=True
+            module = embedded.architecture(settings.network)()
+        self.module = module.to(device(), memory_format=torch.channels_last)  # type: ignore[call-overload]
+        rate = settings.learning_rate
+        self.optimizer = torch.optim.SGD(
+            self.module.parameters(), rate / 25, 0.9, weight_decay=settings.weight_decay, nesterov=True
         )
-        cycle = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, rate, total_steps=max(8, steps * settings.epochs), pct_start=0.25
+        self.schedule = torch.optim.lr_scheduler.OneCycleLR(
+            self.optimizer, rate, total_steps=max(8, self.steps() * settings.epochs), pct_start=0.25
         )
-        return cls(settings, module, optimizer, cycle)
 
-    def resume(self, file: Path) -> None:
-        """Go on where a checkpoint ends; raises ValueError for another file or other settings."""
-        try:
-            saved = torch.load(file, weights_only=True)
-            given = saved["settings"]
-        except Exception as error:  # a damaged file fails in many ways
-            raise ValueError(
-                f"Expected the checkpoint of an unfinished training, got `{file}`, which cannot be read; "
-                "remove it to start anew."
-            ) from error
-        changed = [key for key, value in asdict(self.settings).items() if given.get(key) != value]
-        if changed:
-            raise ValueError(
-                f"Expected the settings of the unfinished training in `{file}`, got others "
-                f"({', '.join(f'{key} was {given.get(key)!r}' for key in changed)}); "
-                "repeat them to go on, or remove that file to start anew."
-            )
-        self.module.load_state_dict(saved["module"])
-        self.optimizer.load_state_dict(saved["optimizer"])
-        self.cycle.load_state_dict(saved["cycle"])
-        self.epoch, self.seconds, self.history = saved["epoch"], saved["seconds"], saved["history"]
+    def steps(self) -> int:
+        """How many batches an epoch has."""
+        return -(-self.settings.images // self.settings.batch_size)
 
-    def save(self, file: Path) -> None:
-        """Write the checkpoint."""
-        content = {
-            "settings": asdict(self.settings),
-            "module": self.module.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "cycle": {key: value for key, value in self.cycle.state_dict().items() if not callable(value)},
-            "epoch": self.epoch,
-            "seconds": self.seconds,
-            "history": self.history,
-        }
-        with whole(file) as partial:
-            torch.save(content, partial)
+    @cached_property
+    def scenes(self) -> tuple[Tensor, Tensor]:
+        """All training scenes as bytes, and their classes."""
+        settings = self.settings
+        return _render("train", settings.images, settings, settings.confounding, self.progress)
 
-    def train_epoch(self, images: Tensor, labels: Tensor, progress: bool) -> None:
-        """One pass over all images in the order of this epoch."""
-        started, settings = time.perf_counter(), self.settings
-        self.module.train()
-        total, right = 0.0, 0
-        with tqdm(
-            _batches(settings, self.epoch),
-            total=-(-settings.images // settings.batch_size),
-            desc=f"{settings.network} epoch {self.epoch + 1}/{settings.epochs}",
-            unit="step",
-            disable=None if progress else True,
-            delay=2,
-            leave=False,
-        ) as bar:
-            for step, (chosen, mirrored) in enumerate(bar):
-                loss, hits = self._step(images[chosen], labels[chosen], mirrored)
-                if not math.isfinite(loss):
-                    raise FloatingPointError(
-                        f"Expected a finite loss, got {loss} in epoch {self.epoch + 1}, step {step + 1}; "
-                        "try a smaller `learning_rate`."
-                    )
-                total, right = total + loss * len(chosen), right + hits
-                bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
-        self.epoch += 1
-        self.seconds += time.perf_counter() - started
-        count = settings.images
-        self.history.append({"epoch": self.epoch, "loss": total / count, "training_accuracy": right / count})
+    def batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Indices of every batch of an epoch, and which of its pictures are mirrored."""
+        settings = self.settings
+        flips = generator(settings.seed, epoch, 1)
+        for chosen in torch.split(order(settings.images, settings.seed, epoch), settings.batch_size):
+            yield share(chosen), share(torch.rand(len(chosen), generator=flips) < 0.5)
 
-    def _step(self, pictures: Tensor, labels: Tensor, mirrored: Tensor) -> tuple[float, int]:
-        """One step down; loss and how many were right before it."""
-        x = Preprocess.scenes(self.settings.size).normalize(pictures)
-        x = torch.where(mirrored[:, None, None, None], x.flip(3), x)
-        x = x.contiguous(memory_format=torch.channels_last)
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.settings.precision == "bf16"):
-            output = self.module(x)
-        loss = F.cross_entropy(output.float(), labels)
-        value = float(loss.detach())
-        if math.isfinite(value):
-            self.optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            self.optimizer.step()
-            self.cycle.step()
-        return value, int((output.argmax(1) == labels).sum())
-
-
-def _batches(settings: ClassifierTraining, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Indices of every batch of an epoch, and which of its pictures are mirrored."""
-    order = torch.Generator().manual_seed(settings.seed * 100_003 + epoch)
-    flips = torch.Generator().manual_seed(settings.seed * 100_003 + epoch + 50_000)
-    for chosen in torch.split(torch.randperm(settings.images, generator=order), settings.batch_size):
-        yield chosen, torch.rand(len(chosen), generator=flips) < 0.5
+    def loss(self, forward: nn.Module, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, dict[str, float]]:
+        """Cross-entropy of a batch, and how many were right before the step."""
+        chosen, mirrored = batch
+        images, labels = (each[chosen].to(device()) for each in self.scenes)
+        x = Preprocess.scenes(self.settings.size).normalize(images)
+        x = torch.where(mirrored[:, None, None, None].to(x.device), x.flip(3), x)
+        output = forward(x.contiguous(memory_format=torch.channels_last)).float()
+        right = (output.argmax(1) == labels).double().mean()
+        return F.cross_entropy(output, labels), {"training_accuracy": float(right)}
 
 
 def _render(
@@ -231,19 +157,19 @@ def _rounded(module: nn.Module) -> dict[str, Tensor]:
     return state
 
 
-def _facts(state: _State, progress: bool) -> dict[str, Any]:
+def _facts(job: Job, record: Record, progress: bool) -> dict[str, Any]:
     """What the model card and the weights file say."""
-    settings = state.settings
+    settings: ClassifierTraining = job.settings
     return {
         **asdict(settings),
         "confounding": settings.confounding,
-        "parameters": sum(parameter.numel() for parameter in state.module.parameters()),
+        "parameters": sum(parameter.numel() for parameter in job.module.parameters()),
         "accuracy": {
-            f"confounding {level:g}": measured_accuracy(state.module, settings, level, progress)
+            f"confounding {level:g}": measured_accuracy(job.module, settings, level, progress)
             for level in (0.0, 1.0)
         },
-        "history": state.history,
-        "training_minutes": round(state.seconds / 60, 1),
+        "history": record.history,
+        "training_minutes": round(record.seconds / 60, 1),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__.split('+')[0]}",
         "pellucid": __version__,
     }

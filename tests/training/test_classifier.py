@@ -19,15 +19,16 @@ TINY = ClassifierTraining(images=128, epochs=2, batch_size=32, size=32, test_ima
 @pytest.fixture
 def stop_after(monkeypatch):
     """Call it with a number of epochs: training is then interrupted in the middle of the next one."""
-    step = classifier._State._step
+    loss = classifier._Classifier.loss
 
     def arrange(epochs):
         def interrupted(self, *given):
-            if self.epoch == epochs and self.cycle.last_epoch % 4 == 2:
+            done = self.schedule.last_epoch
+            if epochs is not None and done >= epochs * self.steps() + 2:
                 raise KeyboardInterrupt
-            return step(self, *given)
+            return loss(self, *given)
 
-        monkeypatch.setattr(classifier._State, "_step", interrupted)
+        monkeypatch.setattr(classifier._Classifier, "loss", interrupted)
 
     return arrange
 
@@ -104,7 +105,8 @@ def test_resumed_equals_uninterrupted_bit_for_bit(network, tmp_path, stop_after)
 
 
 def test_every_epoch_has_its_own_order_and_mirroring():
-    epochs = [list(classifier._batches(TINY, epoch)) for epoch in (0, 1, 0)]
+    job = classifier._Classifier(TINY, progress=False)
+    epochs = [list(job.batches(epoch)) for epoch in (0, 1, 0)]
     order = [torch.cat([chosen for chosen, _ in batches]) for batches in epochs]
     mirrored = [
         torch.cat([flags for _, flags in batches])[each.argsort()]
