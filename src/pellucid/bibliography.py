@@ -5,6 +5,7 @@ from __future__ import annotations
 PAPERS: dict[str, str] = {
     "adebayo2018": "Adebayo, Gilmer, Muelly, Goodfellow, Hardt, Kim. Sanity Checks for Saliency Maps. NeurIPS 2018. "
     "arXiv:1810.03292",
+    "agrawal1994": "Agrawal, Srikant. Fast Algorithms for Mining Association Rules in Large Databases. VLDB 1994, 487–499.",
     "arras2022": "Arras, Osman, Samek. CLEVR-XAI: A benchmark dataset for the ground truth evaluation of neural network "
     "explanations. Information Fusion 81, 14–40, 2022. arXiv:2003.07258",
     "bach2015": "Bach, Binder, Montavon, Klauschen, Müller, Samek. On Pixel-Wise Explanations for Non-Linear Classifier "
@@ -17,6 +18,8 @@ PAPERS: dict[str, str] = {
     "Saliency. IEEE Transactions on Image Processing 31, 2529–2540, 2022. arXiv:2110.05182",
     "cheng2025": "Cheng, He, Chen, Yao, Lin. Class activation mapping for shallow layers by relevance propagation. "
     "Computer Science 52(6A), 240500140, 2025. doi:10.11896/jsjkx.240500140",
+    "dosovitskiy2016": "Dosovitskiy, Brox. Inverting Visual Representations with Convolutional Networks. CVPR 2016. "
+    "arXiv:1506.02753",
     "draelos2020": "Draelos, Carin. Use HiResCAM instead of Grad-CAM for faithful explanations of convolutional neural "
     "networks. 2020. arXiv:2011.08891",
     "fu2020": "Fu, Hu, Dong, Guo, Gao, Li. Axiom-based Grad-CAM: Towards Accurate Visualization and Explanation of CNNs. "
@@ -38,6 +41,7 @@ PAPERS: dict[str, str] = {
     "molchanov2017": "Molchanov, Tyree, Karras, Aila, Kautz. Pruning Convolutional Neural Networks for Resource Efficient "
     "Inference. ICLR 2017. arXiv:1611.06440",
     "muhammad2020": "Muhammad, Yeasin. Eigen-CAM: Class Activation Map using Principal Components. IJCNN 2020. arXiv:2008.00299",
+    "pang2021": "Pang. Image classification method based on interpretable CNN. Master's thesis, Xidian University, 2021.",
     "petsiuk2018": "Petsiuk, Das, Saenko. RISE: Randomized Input Sampling for Explanation of Black-box Models. BMVC 2018. "
     "arXiv:1806.07421",
     "qiu2023": "Qiu, Jin, Zhang. Empowering CAM-Based Methods with Capability to Generate Fine-Grained and High-Faithfulness "
@@ -65,6 +69,7 @@ PAPERS: dict[str, str] = {
     "zeiler2014": "Zeiler, Fergus. Visualizing and Understanding Convolutional Networks. ECCV 2014. arXiv:1311.2901",
     "zhang2018": "Zhang, Bargal, Lin, Brandt, Shen, Sclaroff. Top-Down Neural Attention by Excitation Backprop. International "
     "Journal of Computer Vision 126, 2018. arXiv:1608.00507",
+    "zhang2018interpretable": "Zhang, Wu, Zhu. Interpretable Convolutional Neural Networks. CVPR 2018. arXiv:1710.00935",
     "zhang2024": "Zhang, Torres, Sicre, Avrithis, Ayache. Opti-CAM: Optimizing saliency maps for interpretability. Computer "
     "Vision and Image Understanding 248, 2024. arXiv:2301.07002",
     "zhou2016": "Zhou, Khosla, Lapedriza, Oliva, Torralba. Learning Deep Features for Discriminative Localization. CVPR 2016. "
@@ -80,4 +85,21 @@ PAPERS: dict[str, str] = {
     "49(11), 60, 2017. doi:10.11918/j.issn.0367-6234.201612087. Known here by its abstract.",
     "yosinski2015": "Yosinski, Clune, Nguyen, Fuchs, Lipson. Understanding Neural Networks Through Deep Visualization. ICML "
     "workshop 2015. arXiv:1506.06579",
+    "dhamdhere2018": "Dhamdhere, Sundararajan, Yan. How Important Is a Neuron? ICLR 2019. arXiv:1805.12233",
+    "ghorbani2020": "Ghorbani, Zou. Neuron Shapley: Discovering the Responsible Neurons. NeurIPS 2020. arXiv:2002.09815",
+    "leino2018": "Leino, Sen, Datta, Fredrikson, Li. Influence-Directed Explanations for Deep Convolutional Networks. IEEE "
+    "International Test Conference 2018. arXiv:1802.03788",
+    "mitchell2022": "Mitchell, Cooper, Frank, Holmes. Sampling Permutations for Shapley Value Estimation. Journal of Machine "
+    "Learning Research 23, 2022. arXiv:2104.12199",
+    "morcos2018": "Morcos, Barrett, Rabinowitz, Botvinick. On the importance of single directions for generalization. ICLR "
+    "2018. arXiv:1803.06959",
+    "godbole2004": "Godbole, Sarawagi. Discriminative Methods for Multi-labeled Classification. PAKDD 2004. "
+    "doi:10.1007/978-3-540-24775-3_5",
+    "he2016": "He, Zhang, Ren, Sun. Deep Residual Learning for Image Recognition. CVPR 2016. arXiv:1512.03385",
+    "milletari2016": "Milletari, Navab, Ahmadi. V-Net: Fully Convolutional Neural Networks for Volumetric Medical Image "
+    "Segmentation. 3DV 2016. arXiv:1606.04797",
+    "simonyan2014": "Simonyan, Zisserman. Very Deep Convolutional Networks for Large-Scale Image Recognition. ICLR 2015. "
+    "arXiv:1409.1556",
+    "wang2020eca": "Wang, Wu, Zhu, Li, Zuo, Hu. ECA-Net: Efficient Channel Attention for Deep Convolutional Neural Networks. "
+    "CVPR 2020. arXiv:1910.03151",
 }

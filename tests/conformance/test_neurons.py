@@ -13,15 +13,21 @@ from pellucid.bibliography import PAPERS
 from pellucid.registry import create, get
 
 CRITERIA = pl.names("neurons")
+FEW = {
+    "shapley": {"permutations": 2},
+    "integrated-gradients": {"steps": 3},
+    "conductance": {"steps": 3},
+}  # passes
 
 
 def variants(name):
     """The criterion by default and with every other value of a parameter that names its arms."""
-    default = create("neurons", name)
+    default = create("neurons", name, **FEW.get(name, {}))
     hints = typing.get_type_hints(type(default))
     options = [
         (entry.name, value)
         for entry in dataclasses.fields(default)
+        if typing.get_origin(hints[entry.name]) is typing.Literal
         for value in typing.get_args(hints[entry.name])
     ]
     return list(

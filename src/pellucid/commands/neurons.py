@@ -1,27 +1,39 @@
-"""``pellucid neurons``: the score of every unit of a layer, image by image."""
+"""``pellucid neurons``: the score of every unit of a layer, image by image; or for every class, over its images."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pellucid.commands.console import say
-from pellucid.commands.options import ImageOptions, Name, Number, at_least, flag, parse, with_parameters
+from pellucid.commands.options import (
+    ImageOptions,
+    Name,
+    Number,
+    Switch,
+    at_least,
+    flag,
+    parse,
+    with_parameters,
+)
 
 if TYPE_CHECKING:
-    from pellucid.commands.sources import Source
+    from pellucid.commands.sources import Gathered, Source
     from pellucid.network import Network
     from pellucid.neurons.criterion import Criterion
     from pellucid.run import RunDirectory
+    from pellucid.types import UnitScores
 
 
 @dataclass(frozen=True)
 class Neurons(ImageOptions):
     """Rank the units of a layer by a criterion; prints the best and writes all scores to scores.json.
 
-    The criterion's own parameters are flags too, shown below.
+    With --by-class images count for the class their folder is named after (or that a scene shows), and classes.json with
+    classes.safetensors holds every class's scores, to be used again with this network. The criterion's own parameters are
+    flags too, shown below.
     """
 
     criterion: Name = "cgnis"
@@ -30,6 +42,14 @@ class Neurons(ImageOptions):
     """whose units; by default of the last stage"""
     top: Number = 10
     """how many units are printed"""
+    by_class: Switch = False
+    """score every class by its images; subfolders are named after classes"""
+    others: Annotated[float, flag("WEIGHT")] = 0.0
+    """with --by-class: how much the other classes' mean counts against a unit; 1 finds what is a class's own"""
+    temperature: Annotated[float | None, flag("NUMBER")] = None
+    """with --by-class: units in the order of deletion that loses the class and keeps the others, 0.1 say; for --arm signed"""
+    minimum: Number = 1
+    """with --by-class: fewest images of a class"""
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -40,10 +60,15 @@ def run(arguments: Sequence[str]) -> int:
     from pellucid.run import write_json
 
     at_least(options.top, 1, "top")
+    _check(options)
     criterion = create("neurons", options.criterion, **vars(options.parameters))
+    if options.by_class:
+        options = replace(options, recursive=True)
     net, gathered = prepare(options)
     if options.layer is not None:
         net.layer(options.layer)
+    if options.by_class:
+        return _by_class(options, net, gathered, criterion)
     rows: list[dict[str, Any]] = []
     with results("neurons", options, net, gathered) as directory:
         file = directory.claim("scores", (".json",)) + ".json"
@@ -64,6 +89,82 @@ def run(arguments: Sequence[str]) -> int:
     if rows:
         say(f"all scores: {directory.folder / file}")
     return verdict(directory)
+
+
+def _check(options: Any) -> None:
+    if options.by_class:
+        if options.target is not None:
+            raise ValueError(
+                "Expected no `--target` with `--by-class`, whose classes come from the folders; try without it."
+            )
+        at_least(options.minimum, 1, "minimum")
+        if options.temperature is not None:
+            from pellucid.neurons.classes import check_order
+
+            check_order(options.temperature, options.others)
+    elif options.others or options.minimum != 1 or options.temperature is not None:
+        name = "others" if options.others else "minimum" if options.minimum != 1 else "temperature"
+        raise ValueError(f"Expected `--{name}` together with `--by-class` only; try adding it.")
+
+
+def _by_class(options: Any, net: Network, gathered: Gathered, criterion: Criterion) -> int:
+    import torch
+
+    from pellucid.batches import as_batch
+    from pellucid.commands.work import one_by_one, results, verdict
+    from pellucid.neurons.classes import class_scores_of, log_odds_of
+    from pellucid.neurons.rivals import against_rivals
+
+    kept: list[tuple[UnitScores, int, float]] = []
+
+    def work(source: Source) -> None:
+        import pellucid as pl
+
+        index = _class_of(source, net)
+        batch = as_batch(net, source.picture(options.max_pixels), None)
+        target: Any = [index] if options.temperature is None else against_rivals(net, batch, [index])
+        odds = 0.0 if options.temperature is None else float(log_odds_of(net, batch, target))
+        found = pl.neurons(net, batch, options.layer, target, criterion, normalized=True, progress=False)
+        kept.append((found, index, odds))
+        directory.add({"image": source.name, "target": net.classes[index], "sha256": source.sha256()})
+
+    with results("neurons", options, net, gathered) as directory:
+        stem = directory.claim("classes", (".json", ".safetensors"))
+        one_by_one(gathered, directory, options.criterion, work)
+        if not kept:
+            return verdict(directory)
+        scores, labels, odds = zip(*kept, strict=True)
+        found = class_scores_of(
+            net, scores, labels, criterion, others=options.others, minimum=options.minimum,
+            log_odds=torch.tensor(odds), temperature=options.temperature,
+        )  # fmt: skip
+        found.save(directory.folder, stem)
+        directory.keep(stem)
+    for row, name in enumerate(found.classes):
+        best = ", ".join(
+            f"{unit.index} ({float(found.values[row, unit.index]):.3g})"
+            for unit in found.top(row, options.top)
+        )
+        say(f"{name} ({int(found.images[row])} images, {found.layer.name}): {best}")
+    say(f"all scores: {directory.folder / f'{stem}.json'}")
+    return verdict(directory)
+
+
+def _class_of(source: Source, net: Network) -> int:
+    """The class a scene shows, or a file's folder is named after. Raises ImageError for a folder with another name."""
+    from pellucid.data.pixels import ImageError
+    from pellucid.registry import UnknownNameError
+
+    if source.is_scene:
+        from pellucid.data.scenes import CLASSES
+
+        name = CLASSES[source.content().scene_data.target]
+    else:
+        name = source.content.absolute().parent.name
+    try:
+        return net.class_index(name)
+    except (UnknownNameError, IndexError) as error:
+        raise ImageError(f"{error} With `--by-class` a folder has the name of a class.") from None
 
 
 def _one(

@@ -18,12 +18,24 @@ from torch import Tensor
 
 from pellucid.batches import as_batch, as_layers, traces
 from pellucid.network import Network, TargetLike
+from pellucid.neurons.classes import ClassScores, class_importance
 from pellucid.neurons.criterion import Criterion
 from pellucid.neurons.regions import Region, importance_map, unit_regions
+from pellucid.neurons.storing import load as load_class_scores
 from pellucid.registry import create
 from pellucid.types import UnitScores
 
-__all__ = ["Criterion", "Region", "class_scores", "importance_map", "neurons", "unit_regions"]
+__all__ = [
+    "ClassScores",
+    "Criterion",
+    "Region",
+    "class_importance",
+    "class_scores",
+    "importance_map",
+    "load_class_scores",
+    "neurons",
+    "unit_regions",
+]
 
 
 def neurons(
@@ -60,7 +72,7 @@ def neurons(
     values: list[Tensor] = []
     named: list[str] = []
     for trace in traces(
-        net, batch, wanted, target, batch_size,
+        net, batch, wanted, made.explained(net, batch, target), batch_size,
         gradients=made.needs == "gradient", progress=progress, label=made.name,
     ):  # fmt: skip
         named += trace.target.names

@@ -1,16 +1,24 @@
 """CGNIS, Lü et al. 2023: units important for a class, from the forward and the backward pass together.
 
-Public is the abstract only ("forward and backward propagation"); this is a declared reconstruction with three
+Public is the abstract only ("forward and backward propagation"); this is a declared reconstruction with four
 arms:
 
 * product (default): ``S_k = f_k / max f · b_k / max b`` with ``f_k = mean_ij ReLU(A_k)`` and ``b_k = mean_ij
   ReLU(g_k)``;
 * elementwise: ``S_k = Σ_ij ReLU(A_k g_k)``, where both must meet at the same position;
 * backpropagated: ``S_k = f_k / max f · n_k / max n``, n_k the importance carried back from the output by
-  absolute weights (see `pellucid.neurons.importance`), the same for every image of a class.
+  absolute weights (see `pellucid.neurons.importance`), the same for every image of a class;
+* signed: ``S_k = Σ_ij A_k g_k``, the elementwise arm without its rectifier, so that what speaks against the class is kept.
 
-Maxima are per image, so scores of one image do not depend on its batch. The score of a class is the mean over
-its images (`class_scores`).
+Two further choices of this reconstruction, both about *for this class rather than for another*:
+
+* ``against``: the backward pass starts from the class's score ("nothing"), from its log-odds against all other
+  classes ("rest") or from its lead over the strongest of them ("strongest"), see `pellucid.neurons.rivals`;
+  the backpropagated arm then starts from the absolute weights of that;
+* the score of a class is the mean over its images (`class_importance`), less ``others`` times the mean over the
+  other classes: what every class needs is nobody's own. ``studies/neuron_deletion.py`` measures what that is worth.
+
+Maxima are per image, so scores of one image do not depend on its batch. Cost: one forward and one backward pass.
 """
 
 from __future__ import annotations
@@ -22,13 +30,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from pellucid.network import Network, TargetLike
 from pellucid.neurons.criterion import Criterion
 from pellucid.neurons.importance import propagated_importance
+from pellucid.neurons.rivals import AGAINST, against_rivals
 from pellucid.reading import activation, gradient
 from pellucid.registry import register, suggest
 from pellucid.types import Trace
 
-ARMS = ("product", "elementwise", "backpropagated")
+ARMS = ("product", "elementwise", "backpropagated", "signed")
 
 
 @register("neurons", "cgnis", paper="lu2023")
@@ -36,22 +46,31 @@ ARMS = ("product", "elementwise", "backpropagated")
 class CGNIS(Criterion):
     """CGNIS: active in the image and important for the class.
 
-    Scores lie in [0, 1] per image, but for the elementwise arm, which is in units of the score.
+    Scores lie in [0, 1] per image, but for the elementwise and the signed arm, which are in units of the score.
     """
 
-    arm: Literal["product", "elementwise", "backpropagated"] = "product"
+    arm: Literal["product", "elementwise", "backpropagated", "signed"] = "product"
+    against: Literal["nothing", "rest", "strongest"] = "nothing"
 
     def __post_init__(self) -> None:
-        if self.arm not in ARMS:
-            raise ValueError(
-                f"Expected `arm` to be one of {', '.join(ARMS)}, got `{self.arm}`; {suggest(self.arm, ARMS)}"
-            )
+        for name, value, known in (("arm", self.arm, ARMS), ("against", self.against, AGAINST)):
+            if value not in known:
+                raise ValueError(
+                    f"Expected `{name}` to be one of {', '.join(known)}, got `{value}`; {suggest(value, known)}"
+                )
+
+    def explained(
+        self, net: Network, images: Float[Tensor, "batch channel h w"], target: TargetLike
+    ) -> TargetLike:
+        """The target, or the target against its rivals."""
+        return target if self.against == "nothing" else against_rivals(net, images, target, self.against)
 
     def __call__(self, trace: Trace, layer: str) -> Float[Tensor, "batch unit"]:
         """Scores by the chosen arm."""
         A = activation(trace, layer)
-        if self.arm == "elementwise":
-            return (A * gradient(trace, layer)).relu().sum((2, 3))
+        if self.arm in ("elementwise", "signed"):
+            both = A * gradient(trace, layer)
+            return (both.relu() if self.arm == "elementwise" else both).sum((2, 3))
         backward = (
             gradient(trace, layer).relu().mean((2, 3))
             if self.arm == "product"

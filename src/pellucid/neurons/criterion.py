@@ -19,6 +19,7 @@ from typing import ClassVar, Literal
 from jaxtyping import Float
 from torch import Tensor
 
+from pellucid.network import Network, TargetLike
 from pellucid.types import Trace
 
 Needs = Literal["activation", "gradient", "passes"]
@@ -33,6 +34,13 @@ class Criterion:
     paper: ClassVar[str | None] = None
     needs: ClassVar[Needs] = "gradient"
     targeted: ClassVar[bool] = True
+
+    def explained(
+        self, net: Network, images: Float[Tensor, "batch channel h w"], target: TargetLike
+    ) -> TargetLike:
+        """What is asked about, before anything runs: the target itself, unless the criterion asks about it in
+        another form."""
+        return target
 
     @abstractmethod
     def __call__(self, trace: Trace, layer: str) -> Float[Tensor, "batch unit"]:
