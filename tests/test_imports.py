@@ -18,7 +18,9 @@ ORDER = [
     {"loading", "capture"},
     {"batches", "reading", "observing"},
     {"relevance"},
-    {"attribution", "neurons", "dissection", "visualization", "interpretable", "training"},
+    {"attribution", "neurons", "dissection"},
+    {"training"},
+    {"visualization", "interpretable"},
     {"evaluation"},
     {"semantics"},
     {"run"},
@@ -34,6 +36,7 @@ RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
 BACK = {
     ("types", "geometry"),  # Heatmap.upsample
     ("network", "loading"),  # pl.load
+    ("loading", "interpretable"),  # a saved network with masked layers
     ("semantics", "report"),  # Explanation.save
 }
 

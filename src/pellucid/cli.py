@@ -21,6 +21,8 @@ COMMANDS = {
     "attribute": "maps of where the network looked, by any method, at any layer",
     "neurons": "which units of a layer mattered, by any criterion",
     "dissect": "what every unit detects: concepts by overlap, over many labeled pictures",
+    "parts": "which object part every filter means, and how steadily it points there",
+    "patterns": "channels that are active together in images of a class, in words, numbers and pictures",
     "visualize": "what units and classes want to see: pictures, a contact sheet, how they compare with real ones",
     "evaluate": "how true maps are: methods against each other and against controls, by any metric",
     "train": "embedded classifiers, interpretable networks, IRENet, decoders; all resume and scale out",

@@ -25,6 +25,7 @@ from pellucid.commands.options import (
 
 if TYPE_CHECKING:
     from pellucid.network import Network
+    from pellucid.neurons.patterns import Patterns
     from pellucid.run import RunDirectory
     from pellucid.types import Unit
     from pellucid.visualization import Visualization
@@ -51,6 +52,8 @@ class Visualize(NetOptions):
     """how many units of a layer; 0 for all"""
     target: Annotated[tuple[str, ...], flag("CLASS ...")] = ()
     """classes by name or index, or all; by default all classes where no units are named"""
+    patterns: Annotated[Path | None, flag("FOLDER")] = None
+    """results of pellucid patterns: the patterns there, of the classes named by --target, instead of units and classes"""
     method: Name = "pyramid"
     """way of painting; "pellucid methods --kind visualization" lists them"""
     size: Annotated[int | None, flag("PIXELS")] = None
@@ -82,9 +85,11 @@ def run(arguments: Sequence[str]) -> int:
     net = options.load()
     for note in net.notes:
         complain(f"note on {net.name}: {note}")
-    wanted = _wanted(net, options)
+    wanted = list(_patterns(net, options).patterns) if options.patterns else _wanted(net, options)
     real = _real(net, options)
     about = {"name": net.name, "sha256": fingerprint(net.module)}
+    if options.patterns and options.method == "decode":
+        return _decoded(net, real, method, options, about)
     with RunDirectory(options.out, "visualize", plain(options), network=about) as directory, _remarks():
         found = _painted(net, wanted, method, real, options)
         _write(found, directory, options)
@@ -105,6 +110,58 @@ def _painted(net: Network, wanted: list[Any], method: Any, real: Any, options: V
         net, wanted, method, size=options.size, seed=options.seed, count=options.count, diversity=options.diversity,
         images=real, normalized=True if real is not None else None, batch_size=_AT_ONCE,
     )  # fmt: skip
+
+
+def _patterns(net: Network, options: Visualize) -> Patterns:
+    """The patterns of a folder, those of the classes named where some are. Raises ValueError where none is left."""
+    from dataclasses import replace
+
+    from pellucid.neurons.patterns import load_patterns
+
+    found = load_patterns(options.patterns or "", net)
+    if not options.target or options.target == (_ALL,):
+        return found
+    named = {net.class_index(one) for one in options.target}
+    kept = tuple(one for one in found.patterns if one.target in named)
+    if not kept:
+        have = ", ".join(dict.fromkeys(one.name for one in found.patterns))
+        raise ValueError(
+            f"Expected a class with patterns, got {', '.join(options.target)}; `{options.patterns}` has patterns of {have}."
+        )
+    return replace(found, patterns=kept)
+
+
+def _decoded(net: Network, real: Any, method: Any, options: Visualize, about: dict[str, Any]) -> int:
+    """Patterns as the decoder paints them, fed back; with their concepts where a table names them."""
+    from pellucid.run import RunDirectory
+    from pellucid.semantics.concepts import names_for
+    from pellucid.semantics.patterns import called
+    from pellucid.visualization.certificate import own_scenes
+    from pellucid.visualization.decoder import decode, load_decoder, save
+
+    patterns = _patterns(net, options)
+    decoder = load_decoder(method.decoder, net, patterns.layer)
+    shown = own_scenes(net) if real is None else real
+    if shown is None:
+        raise ValueError("Expected real pictures to decode the maps of, got none; try `--images FOLDER`.")
+    with RunDirectory(options.out, "visualize", plain(options), network=about) as directory:
+        normalized = None if real is None else True
+        found = decode(net, decoder, patterns, shown, seed=options.seed, normalized=normalized)
+        words = called([one.pattern for one in found.decoded], names_for(net, None, patterns.layer))
+        for row in save(found, directory.folder, words, lambda stem, suffix: directory.claim(stem, [suffix])):
+            directory.add(row, Path(row["file"]).stem)
+        for stem in ("sheet", "decode"):
+            directory.keep(stem)
+    for note in found.notes:
+        complain(note)
+    for place, one in enumerate(found.decoded):
+        own, random = one.own, one.of_random
+        say(
+            f"{words[place]}: fed back, {100 * own.channels:.0f} % of its channels (random {100 * random.channels:.0f} %), "
+            f"probability of {one.pattern.name} {own.probability:.2f} (random {random.probability:.2f})"
+        )
+    say(f"{len(found)} patterns: {options.out / 'sheet.png'}")
+    return 0
 
 
 @contextlib.contextmanager

@@ -17,13 +17,14 @@ from torch import Tensor
 from tqdm import tqdm
 
 from pellucid.network import Network, undisturbed
+from pellucid.neurons.patterns import Pattern
 from pellucid.registry import create
 from pellucid.types import Unit
 from pellucid.visualization.ascent import Run, climb
 from pellucid.visualization.certificate import Certificate, as_real, certificates
 from pellucid.visualization.draws import Stream
 from pellucid.visualization.method import Method
-from pellucid.visualization.objective import Activity, Channel, Class, Custom, Direction, Objective
+from pellucid.visualization.objective import Activity, Channel, Class, Custom, Direction, Mixture, Objective
 from pellucid.visualization.problem import Problem
 from pellucid.visualization.result import Visualization, as_rgb
 from pellucid.visualization.stored import Stored, stored
@@ -33,7 +34,7 @@ __all__ = [
     "certificates", "stored", "visualize",
 ]  # fmt: skip
 
-What = Unit | Objective | str | int
+What = Unit | Objective | Pattern | str | int
 _SMALLEST = 8
 
 
@@ -57,10 +58,11 @@ def visualize(
 ) -> Visualization:
     """Pictures in [0, 1] that excite ``what``, one each, or ``count`` each that ``diversity`` makes unlike.
 
-    ``what``: a unit (its channel's mean), a class by index or name, an objective (`Channel`, `Direction`, `Activity`, `Class`,
-    `Custom`, and their sums and differences), or a list of these. ``method``: a name (``pellucid.names("visualization")``)
-    with its ``parameters``, or an instance. ``size``: side, or (height, width); the network's own by default. ``steps``: how
-    often a picture is moved; the method's own number by default. ``images``: real images for the certificate, in any form
+    ``what``: a unit (its channel's mean), a pattern (that of its channels), a class by index or name, an objective
+    (`Channel`, `Direction`, `Activity`, `Class`, `Custom`, and their sums and differences), or a list of these. ``method``:
+    a name (``pellucid.names("visualization")``) with its ``parameters``, or an instance. ``size``: side, or (height, width);
+    the network's own by default. ``steps``: how often a picture is moved; the method's own number by default. ``images``:
+    real images for the certificate, and for ``method="decode"`` to decode the maps of, in any form
     `pellucid.attribute` takes, with ``normalized`` as there; embedded networks are certified on scenes. ``batch_size``: images
     at once. ``bfloat16`` climbs the network in that precision, faster where the processor has it; what is reached is measured
     in the network's own. ``progress=False`` hides the bar, which else shows up after two seconds.
@@ -127,6 +129,9 @@ def listed(what: What | Sequence[What]) -> list[Objective]:
             found.append(entry)
         elif isinstance(entry, Unit):
             found.append(Channel(entry.layer, entry.index))
+        elif isinstance(entry, Pattern):
+            share = 1 / len(entry.channels)
+            found.append(Mixture(tuple((share, Channel(entry.layer, k)) for k in entry.channels)))
         elif isinstance(entry, str) or (hasattr(entry, "__index__") and not isinstance(entry, bool)):
             found.append(Class(entry))
         else:
