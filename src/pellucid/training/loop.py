@@ -208,6 +208,9 @@ class _Run:
         sums["loss"] = sums.get("loss", 0.0)
         row = {name: value / max(seen, 1) for name, value in _over_all(sums, seen).items()}
         job.module.eval()
+        if world() > 1:  # each process has seen other samples last; the first's statistics are everyone's
+            for buffer in job.module.buffers():
+                distributed.broadcast(buffer, 0)
         with torch.no_grad():
             row |= job.validate()
         self.record.epoch += 1
