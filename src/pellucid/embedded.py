@@ -102,6 +102,7 @@ class ScenesResNet(nn.Module):
 
 ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {"scenes-vgg": ScenesVGG, "scenes-resnet": ScenesResNet}
 NAMES: tuple[str, ...] = ("scenes-vgg", "scenes-resnet", "scenes-vgg-confounded", "scenes-resnet-confounded")
+INTERPRETABLE: tuple[str, ...] = ("scenes-vgg-interpretable",)
 
 
 def architecture(name: str) -> Callable[..., nn.Module]:

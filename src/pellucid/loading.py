@@ -159,6 +159,8 @@ def _by_name(source: str, weights: str | Path | None, classes: Classes, options:
         return module.eval(), preprocess, found if classes is None else classes, notes
     if source in embedded.NAMES:
         return _embedded(source, Path(weights) if weights else embedded.weights_of(source), classes, options)
+    if source in embedded.INTERPRETABLE:
+        return _from_file(Path(weights) if weights else embedded.weights_of(source), classes, options)
     if Path(source).suffix in SUFFIXES or Path(source).is_file():
         if weights is not None:
             raise TypeError(
@@ -167,9 +169,10 @@ def _by_name(source: str, weights: str | Path | None, classes: Classes, options:
         return _from_file(Path(source), classes, options)
     zoo_name = f"torchvision:{source}"
     listed = zoo_names("torchvision")
-    hint = f"try `{zoo_name}`." if zoo_name in listed else suggest(source, [*embedded.NAMES, *listed])
+    known = (*embedded.NAMES, *embedded.INTERPRETABLE)
+    hint = f"try `{zoo_name}`." if zoo_name in listed else suggest(source, [*known, *listed])
     raise UnknownNameError(
-        f"Expected an embedded network ({', '.join(embedded.NAMES)}), `torchvision:NAME`, `timm:NAME` or a "
+        f"Expected an embedded network ({', '.join(known)}), `torchvision:NAME`, `timm:NAME` or a "
         f"weights file, got `{source}`; {hint}"
     )
 
@@ -184,6 +187,8 @@ def _embedded(name: str, file: Path, classes: Classes, options: dict[str, Any]) 
 
 def _from_file(file: Path, classes: Classes, options: dict[str, Any]) -> Loaded:
     metadata = read_state(file)[1]
+    if "interpretation" in metadata:
+        return _interpretable(file, metadata, classes, options)
     arch = metadata.get("architecture") or metadata.get("arch", "")
     if arch in embedded.ARCHITECTURES:
         return _embedded(arch, file, classes, options)
@@ -195,6 +200,18 @@ def _from_file(file: Path, classes: Classes, options: dict[str, Any]) -> Loaded:
         "known here; "
         f"try `pl.load('{example}', weights='{file.name}')`, or load them into your module and pass that."
     )
+
+
+def _interpretable(file: Path, metadata: dict[str, str], classes: Classes, options: dict[str, Any]) -> Loaded:
+    """A network with masked layers, or its ordinary twin: the file says how it was made."""
+    from pellucid.interpretable.saved import read_network
+
+    if options:
+        raise TypeError(
+            f"Expected an interpretable network as its file says, got {', '.join(options)} too; leave them out."
+        )
+    module, preprocess, named = read_network(file, metadata)
+    return module, preprocess, named if classes is None else classes, ()
 
 
 def _from_torchvision(name: str, weights: str | Path | None, options: dict[str, Any]) -> Loaded:

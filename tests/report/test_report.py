@@ -51,7 +51,7 @@ class Page(HTMLParser):
         return [tag for tag, _ in self.elements]
 
     def data(self):
-        (text,) = [raw for tag, attributes, raw in self.raw if attributes.get("type") == "application/json"]
+        (text,) = [raw for tag, attributes, raw in self.raw if attributes.get("id") == "report-data"]
         return json.loads(text)
 
 

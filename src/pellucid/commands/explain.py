@@ -10,15 +10,27 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from pellucid.commands.console import in_flags, say
-from pellucid.commands.options import ImageOptions, Layers, Name, Number, Switch, at_least, flag, parse
+from pellucid.commands.options import (
+    ImageOptions,
+    Layers,
+    MaybeClass,
+    Name,
+    Number,
+    Switch,
+    at_least,
+    flag,
+    parse,
+)
 
 if TYPE_CHECKING:
     from pellucid.commands.sources import Gathered, Source
     from pellucid.network import Network
+    from pellucid.neurons.patterns import Patterns
     from pellucid.run import RunDirectory
     from pellucid.semantics import Explanation
     from pellucid.semantics.concepts import Names
     from pellucid.semantics.pictures import Pictures
+    from pellucid.semantics.sight import Recognizing
 
 
 @dataclass(frozen=True)
@@ -44,6 +56,15 @@ class Explain(ImageOptions):
     come with the embedded networks; none for no names"""
     pictures: Annotated[tuple[str, ...], tyro.conf.UseAppendAction, flag("FOLDER")] = ()
     """results of pellucid visualize for this network, shown beside the neurons they were painted for; may be repeated"""
+    patterns: Annotated[str | None, flag("FOLDER")] = None
+    """results of pellucid patterns for this network; the one of the class that is in the picture is then said"""
+    recognizer: Annotated[str | None, flag("NAME|FILE")] = None
+    """what names the parts of a picture, as pellucid train irenet writes it; by default the one that comes with the concept
+    world, for networks of its classes; none for no parts"""
+    why_not: MaybeClass = None
+    """another class, by name or index: say what speaks against it, and what would have to change"""
+    language: Annotated[str, flag("en|zh")] = "en"
+    """of the sentence and the page: en or zh"""
     mask: Annotated[str | None, flag("FILE")] = None
     """picture of the object's mask (white on black), for one image"""
     seed: Number = 0
@@ -57,9 +78,13 @@ def run(arguments: Sequence[str]) -> int:
     options = parse(Explain, "explain", arguments)
     from pellucid.commands.work import one_by_one, prepare, results, verdict
     from pellucid.registry import get, names
+    from pellucid.semantics.languages import check_language
+    from pellucid.semantics.patterns import patterns_for
     from pellucid.semantics.pictures import pictures_for
+    from pellucid.semantics.sight import recognizer_for
 
     at_least(options.units, 1, "units")
+    check_language(options.language)
     get("neurons", options.criterion)
     methods = names("attribution") if options.methods == ("all",) else options.methods or None
     for name in (options.method, *(methods or ())):
@@ -71,10 +96,13 @@ def run(arguments: Sequence[str]) -> int:
         raise ValueError(
             f"Expected one image with a mask, got {len(gathered.sources)}; try one call for each."
         )
+    if options.why_not is not None:
+        net.class_index(options.why_not)
     mask = _mask(options.mask, options.max_pixels)
     meanings, painted = _names(net, options), pictures_for(net, options.pictures or None)
+    seeing, mined = recognizer_for(net, options.recognizer), patterns_for(net, options.patterns)
     with results("explain", options, net, gathered) as directory:
-        pages = _Pages(net, options, methods, mask, meanings, painted, directory, gathered)
+        pages = _Pages(net, options, methods, mask, meanings, painted, seeing, mined, directory, gathered)
         try:
             one_by_one(gathered, directory, "explaining", pages.make)
         finally:
@@ -96,11 +124,13 @@ class _Pages:
         mask: Any,
         meanings: Names,
         painted: Pictures,
+        seeing: Recognizing | None,
+        mined: Patterns | None,
         directory: RunDirectory,
         gathered: Gathered,
     ) -> None:
         self.net, self.options, self.methods, self.mask = net, options, methods, mask
-        self.meanings, self.painted = meanings, painted
+        self.meanings, self.painted, self.seeing, self.mined = meanings, painted, seeing, mined
         self.directory = directory
         self.index = f"{directory.claim('index', ('.html',))}.html" if gathered.several else None
         self.entries: list[tuple[str, dict[str, Any]]] = []
@@ -124,6 +154,10 @@ class _Pages:
             faithfulness=not options.no_faithfulness,
             table=self.meanings,
             pictures=self.painted,
+            recognizer=self.seeing or "none",
+            why_not=options.why_not,
+            language=options.language,
+            patterns=self.mined,
         )
         self._save(source, explanation)
 
@@ -174,11 +208,12 @@ class _Pages:
 
 def _names(net: Network, options: Explain) -> Names:
     """What neurons are called by. Raises as `pellucid.semantics.concepts.names_for` does."""
-    from pellucid.semantics.builder import last_layer
-    from pellucid.semantics.concepts import names_for
+    from pellucid.semantics.builder import all_names
+    from pellucid.semantics.request import last_layer
 
     place = last_layer(net, options.layers or None)
-    return names_for(net, {} if options.table == "none" else options.table, place)
+    table: Any = {} if options.table == "none" else options.table
+    return all_names(net, table, place, options.layers or net.default_layers)
 
 
 def _mask(path: str | None, max_pixels: int) -> Any:

@@ -24,7 +24,7 @@ from markupsafe import Markup
 from PIL import Image
 
 from pellucid.bibliography import PAPERS
-from pellucid.report import faithfulness, words
+from pellucid.report import chinese, faithfulness, words
 from pellucid.semantics.pictures import caption
 from pellucid.storage import write_text
 
@@ -85,9 +85,23 @@ def render_page(document: Document, index: str | None = None) -> str:
             {neuron["painted"]["method"] for neuron in document["neurons"] if neuron.get("painted")}
         ),
         head=_HEADS.get(document["network"]["head"], ""),
+        **_language(document),
         download=f"{_slug(document['image']['name'])}.json",
         index=index,
     )
+
+
+def _language(document: Document) -> dict[str, Any]:
+    """What says the fixed words of a page, names and the labels of numbers in the document's language."""
+    language, names = document.get("language", "en"), document.get("names", {})
+    strings = chinese.SCRIPT if language == "zh" else {}
+    return {
+        "lang": chinese.LANG.get(language, language),
+        "t": chinese.translator(language),
+        "word": lambda name: names.get(name, name),
+        "numbered": lambda label: chinese.number_label(label, language, names),
+        "spoken": script_json({"strings": strings, "names": names}),
+    }
 
 
 def render_index(entries: Sequence[tuple[str, Document]], skipped: Sequence[tuple[str, str]] = ()) -> str:

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from typing import Any
 
 # "neurons 12, 87 (wheel) and 101" or "unit #12": only numbers announced by such a word are taken for neurons, and what is
-# in brackets behind one is its concept, whatever digits that may hold.
-_NUMBER = r"#?\d+(?:\s+\([^()]*\))?"
+# in brackets behind one is its concept, whatever digits that may hold. In Chinese: "神经元12、87（车轮）和101".
+_NUMBER = r"#?\d+(?:\s+\([^()]*\)|（[^（）]*）)?"
 _MENTIONS = re.compile(
-    rf"\b(?:neurons?|units?|channels?)\s+{_NUMBER}(?:(?:\s*,\s*(?:and\s+)?|\s+and\s+){_NUMBER})*",
+    rf"(?:\b(?:neurons?|units?|channels?)\s+|神经元){_NUMBER}(?:(?:\s*,\s*(?:and\s+)?|\s+and\s+|[、和]){_NUMBER})*",
     re.IGNORECASE,
 )
-_IN_BRACKETS = re.compile(r"\([^()]*\)")
+_IN_BRACKETS = re.compile(r"\([^()]*\)|（[^（）]*）")
 _FRACTIONS = re.compile(r"probab|share|fraction|inside|outside|covers|part of|area|evidence", re.IGNORECASE)
 
 

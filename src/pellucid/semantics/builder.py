@@ -1,41 +1,65 @@
 """`explain`: one image, one network, one page's worth of evidence and the sentence it allows.
 
 One forward and one backward pass give every map that needs no more, and the neurons' scores; what removing neurons does is
-measured by running the tail behind their layer. Methods that run the network many times (SmoothGrad, Integrated
-Gradients …) are computed when asked for by name. Whether the map the sentence speaks of is faithful is tested last.
+measured by running the tail behind their layer, what parts do by filling them in (`parts`). Methods that run the network many
+times (SmoothGrad, Integrated Gradients …) are computed when asked for by name. Whether the map the sentence speaks of is
+faithful is tested last.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
-from pellucid.attribution import Method
 from pellucid.capture import capture
 from pellucid.data.images import InputImage
 from pellucid.data.preprocess import to_batch
 from pellucid.network import Network, TargetLike
-from pellucid.neurons import unit_regions
 from pellucid.neurons.criterion import Criterion
-from pellucid.neurons.regions import box_of
 from pellucid.registry import create, get, names
 from pellucid.semantics import clauses as say
+from pellucid.semantics import part_clauses
+from pellucid.semantics.chinese import WORLD
 from pellucid.semantics.concepts import Names, TableLike, names_for
-from pellucid.semantics.evidence import attainable, concentration, positive_evidence, removal
-from pellucid.semantics.explanation import Box, Cost, Explanation, Neuron, Removal
-from pellucid.semantics.faithfulness import Faithfulness, counted
+from pellucid.semantics.contrast import Contrast, Rivalry, by_neurons, by_parts, other_class
+from pellucid.semantics.evidence import attainable, concentration, positive_evidence
+from pellucid.semantics.explanation import Clause, Cost, Explanation, Neuron, Removal
+from pellucid.semantics.faithfulness import Faithfulness
 from pellucid.semantics.faithfulness import faithfulness as test_map
-from pellucid.semantics.pictures import Pictures, PicturesLike, pictures_for
-from pellucid.status import judged
-from pellucid.types import INPUT, Heatmap, Target, Trace, UnitScores
+from pellucid.semantics.languages import check_language, said, speaker_of
+from pellucid.semantics.measuring import (
+    all_maps,
+    attainable_mean,
+    important_neurons,
+    inside_and_boxes,
+    lead_of,
+    notes_of,
+    prediction_of,
+)
+from pellucid.semantics.parts import Parts, measured
+from pellucid.semantics.patterns import PatternsLike, patterns_for
+from pellucid.semantics.patterns import clauses as of_patterns
+from pellucid.semantics.pictures import Pictures as Pictures
+from pellucid.semantics.pictures import PicturesLike, pictures_for
+from pellucid.semantics.request import (
+    Known,
+    Request,
+    is_scene,
+    known_object,
+    last_layer,
+    mask_at_input,
+    one_each,
+)
+from pellucid.semantics.sight import RecognizerLike, look, of_concept_world, recognizer_for
+from pellucid.semantics.sight import by_neurons as seen_by_neurons
+from pellucid.semantics.wording import RIVAL
+from pellucid.types import INPUT, Heatmap, Trace, UnitScores
 
 DEFAULT_METHOD = "shallow-cam"
-REGION = 0.03  # share of the pixels shown as a neuron's region
 EXTRA = ("guided-backprop",)  # needs a pass of its own and is worth it
 
 
@@ -56,6 +80,10 @@ def explain(
     faithfulness: bool = True,
     table: TableLike | Names = None,
     pictures: PicturesLike | Pictures = None,
+    recognizer: RecognizerLike = None,
+    why_not: int | str | None = None,
+    language: str = "en",
+    patterns: PatternsLike = None,
 ) -> Any:
     """Explain what ``net`` did with an image: an `Explanation`, or a list of them for a list, batch or folder.
 
@@ -69,72 +97,54 @@ def explain(
     forward passes (`pellucid.semantics.faithfulness`). ``table``: what units answer to, from which the important neurons
     get the names of concepts: a `UnitTable`, ``{layer: UnitTable}`` or the folder of a dissection; None takes the tables
     that come with the embedded networks, ``{}`` leaves names away. ``pictures``: folder of ``pellucid visualize``, or several;
-    what was painted for the important neurons is then shown beside them.
+    what was painted for the important neurons is then shown beside them. ``recognizer``: names the parts of the picture, whose
+    effects are then measured at up to 40 forward passes (`pellucid.semantics.parts`): an object, name or file as
+    `pellucid.semantics.attributes` has them; None takes the shipped one for networks of the concept world's classes,
+    ``"none"`` none. ``why_not``: another class; the sentence then says what speaks for the explained one against it.
+    ``language``: ``"en"`` or ``"zh"``. ``patterns``: of channels that are active together (`pellucid.neurons.patterns`), or their
+    folder; the first one of the class that is in the picture is then said.
 
-    Raises UnknownNameError for unknown methods, layers or classes, ImageError for unusable images, ValueError for the
-    table or pictures of another network.
+    Raises UnknownNameError for unknown methods, layers, classes or languages, ImageError for unusable images, ValueError for the
+    table, pictures or patterns of another network, or a ``why_not`` that is the explained class.
     """
     if units < 1:
         raise ValueError(f"Expected `units` to be at least 1, got {units}.")
-    scenes = isinstance(images, (list, tuple)) and any(map(_is_scene, images))
-    if mask is not None and (scenes or _is_scene(images)):
+    several_scenes = isinstance(images, (list, tuple)) and any(map(is_scene, images))
+    if mask is not None and (several_scenes or is_scene(images)):
         raise ValueError(
             "Expected no `mask` with scenes, which bring their own, got one; try `rendering.image` for another mask."
         )
-    if scenes:
-        same: dict[str, Any] = {
-            "method": method,
-            "methods": methods,
-            "layers": layers,
-            "criterion": criterion,
-            "neuron_layer": neuron_layer,
-            "units": units,
-            "normalized": normalized,
-            "seed": seed,
-            "faithfulness": faithfulness,
-            "table": table,
-            "pictures": pictures,
-        }
-        each = _one_each(target, len(images))
-        return [explain(net, one, target=wanted, **same) for one, wanted in zip(images, each, strict=True)]
-    picture, known, label = _known_object(images, mask)
-    batch, shown = to_batch(picture, net.preprocess, normalized=normalized)
     chosen = list(dict.fromkeys([method, *(methods if methods is not None else default_methods())]))
-    made = [create("attribution", each) for each in chosen]
-    several = len(batch) > 1 or isinstance(images, (list, tuple))
-    if several and known is not None:
-        raise ValueError(f"Expected one image with a mask, got {len(batch)}; try one call for each.")
-    rank = create("neurons", criterion)
-    targets = _one_each(target, len(batch))
-    place = neuron_layer or last_layer(net, layers)
-    meanings, painted = names_for(net, table, place), pictures_for(net, pictures)
-    found = [
-        _explain_one(
-            net,
-            batch[i : i + 1],
-            shown[i],
-            targets[i],
-            made,
-            layers,
-            rank,
-            place,
-            units,
-            known,
-            label,
-            seed,
-            faithfulness,
-            meanings,
-            painted,
-        )
-        for i in range(len(batch))
-    ]
-    return found if several else found[0]
-
-
-def last_layer(net: Network, layers: Sequence[str] | None = None) -> str:
-    """The layer whose neurons are looked at unless another is named: the last of ``layers``, the input aside."""
     stages = tuple(layers) if layers is not None else net.default_layers
-    return [name for name in stages if name != INPUT][-1]
+    place = neuron_layer or last_layer(net, layers)
+    request = Request(
+        methods=tuple(create("attribution", each) for each in chosen),
+        layers=stages,
+        criterion=create("neurons", criterion),
+        place=place,
+        units=units,
+        seed=seed,
+        faithfulness=faithfulness,
+        meanings=all_names(net, table, place, stages),
+        pictures=pictures_for(net, pictures),
+        recognizer=recognizer_for(net, recognizer),
+        why_not=why_not,
+        language=check_language(language),
+        names=WORLD if of_concept_world(net) else {},
+        patterns=patterns_for(net, patterns),
+    )
+    return _each(net, request, images, target, mask, normalized)
+
+
+def all_names(net: Network, table: TableLike | Names, place: str, layers: Sequence[str]) -> Names:
+    """The tables of ``place``, and of all ``layers`` that have one. Raises as `pellucid.semantics.concepts.names_for` does."""
+    found = names_for(net, table, place)
+    if table is not None:
+        return found
+    others = [names_for(net, None, layer).tables for layer in layers if layer not in (INPUT, place)]
+    return Names(
+        {name: one for tables in (*others, found.tables) for name, one in tables.items()}, found.notes
+    )
 
 
 def default_methods() -> tuple[str, ...]:
@@ -143,242 +153,236 @@ def default_methods() -> tuple[str, ...]:
     return (*cheap, *(name for name in EXTRA if name in names("attribution")))
 
 
-def _one_each(target: TargetLike, count: int) -> list[Any]:
-    if isinstance(target, (list, tuple, Tensor)):
-        if len(target) != count:
-            raise ValueError(f"Expected one target for each of {count} images, got {len(target)}.")
-        return [int(one) if isinstance(one, Tensor) else one for one in target]
-    return [target] * count
+def _each(
+    net: Network, request: Request, images: Any, target: TargetLike, mask: Any, normalized: bool | None
+) -> Any:
+    """The explanation of one image, or a list of those of several."""
+    if isinstance(images, (list, tuple)) and any(map(is_scene, images)):
+        wanted = one_each(target, len(images))
+        return [
+            _each(net, request, one, each, None, normalized) for one, each in zip(images, wanted, strict=True)
+        ]
+    picture, known = known_object(images, mask)
+    batch, shown = to_batch(picture, net.preprocess, normalized=normalized)
+    several = len(batch) > 1 or isinstance(images, (list, tuple))
+    if several and known.mask is not None:
+        raise ValueError(f"Expected one image with a mask, got {len(batch)}; try one call for each.")
+    targets = one_each(target, len(batch))
+    found = [_one(net, request, batch[i : i + 1], shown[i], targets[i], known) for i in range(len(batch))]
+    return found if several else found[0]
 
 
-def _is_scene(image: Any) -> bool:
-    """A scene or rendering of the concept world, told without importing it."""
-    return type(image).__module__.startswith("pellucid.data.scenes")
+@dataclass(frozen=True, eq=False)
+class _Told:
+    """All measurements of one image that clauses are made from."""
+
+    top: tuple[dict[str, Any], ...]
+    about: dict[str, Any]
+    main: Heatmap
+    tested: Faithfulness | None
+    mask: Tensor | None
+    label: str | None
+    shares: list[tuple[float, float]]
+    neurons: tuple[Neuron, ...]
+    effect: Removal | None
+    scores: UnitScores
+    parts: Parts
+    lead: float
+    attainable: float | None
+    contrast: Contrast | None
+    rivals: Rivalry | None
+    patterns: Sequence[Clause] = ()
 
 
-def _known_object(images: Any, mask: Any) -> tuple[Any, Tensor | None, str | None]:
-    """The picture, the object's mask in the picture, and its name, where they are known."""
-    if _is_scene(images):
-        from pellucid.data.scenes import render
-
-        rendering = images if hasattr(images, "object_mask") else render(images)
-        scene = rendering.scene_data
-        picture = InputImage(Image.fromarray(rendering.image), "scene", (), (rendering.size, rendering.size))
-        if scene.thing is None:
-            return picture, None, None
-        return picture, torch.from_numpy(rendering.object_mask()), scene.thing.name
-    if mask is None:
-        return images, None, None
-    array = np.asarray(mask)
-    if array.ndim != 2 or array.dtype.kind not in "bui" or not array.any():
-        raise ValueError(
-            f"Expected `mask` to be a bool array [height width] with pixels set, got {array.dtype} {array.shape}."
-        )
-    return images, torch.from_numpy(array != 0), "object"
-
-
-def _explain_one(
-    net: Network, images: Tensor, shown: InputImage, target: TargetLike, methods: Sequence[Method],
-    layers: Sequence[str] | None, criterion: Criterion, place: str, units: int,
-    known: Tensor | None, label: str | None, seed: int, test: bool, meanings: Names, pictures: Pictures,
-) -> Explanation:  # fmt: skip
-    stages = tuple(layers) if layers is not None else net.default_layers
-    trace = capture(net, images, (INPUT, *stages, place), target)
-    maps, extra, taken = _maps(trace, methods, stages)
-    mask = _mask_at_input(known, net, shown, images)
-    inside, boxes = _measure(maps, mask)
-    top, about = _prediction(net, trace)
+def _one(
+    net: Network, request: Request, images: Tensor, shown: InputImage, target: TargetLike, known: Known
+) -> Explanation:
+    stages, place = request.layers, request.place
+    mined = () if request.patterns is None else (request.patterns.layer,)
+    trace = capture(net, images, (INPUT, *stages, place, *mined), target)
+    other = None if request.why_not is None else other_class(net, trace, request.why_not)
+    maps, extra, taken = all_maps(trace, request.methods, stages)
+    mask = mask_at_input(known.mask, net, shown, images)
+    inside, boxes = inside_and_boxes(maps, mask)
+    top, about = prediction_of(net, trace)
+    ranked, again = _ranked(net, request, trace)
     scores = UnitScores(
-        criterion(trace, place).detach(), trace.layers[place], criterion.name, trace.target.names
+        request.criterion(ranked, place).detach(),
+        trace.layers[place],
+        request.criterion.name,
+        trace.target.names,
     )
-    chosen, effect, tail_runs = _neurons(net, trace, scores, units, seed, meanings, pictures)
-    main = maps.get(stages[-1], {}).get(methods[0].name) or next(
-        m[methods[0].name] for m in maps.values() if methods[0].name in m
+    chosen, effect, tail_runs = important_neurons(
+        net, trace, scores, request.units, request.seed, request.meanings, request.pictures
     )
-    shares = [
-        (inside[layer, main.method], attainable(found[main.method], mask))
-        for layer, found in maps.items()
-        if mask is not None and (layer, main.method) in inside
-    ]
-    tested = test_map(trace, main, methods[0], taken, seed) if test else None
-    said = _sentence(top, about, main, tested, mask, label, shares, chosen, effect, scores, stages)
+    method = request.methods[0].name
+    main = maps.get(stages[-1], {}).get(method) or next(m[method] for m in maps.values() if method in m)
+    sight = (
+        look(request.recognizer, shown.image, main.input_size)
+        if request.recognizer
+        else seen_by_neurons(chosen, about["name"])
+    )
+    if mask is not None and sight.thing is not None:
+        sight = replace(sight, thing=mask)
+    spoken = [found[method] for found in maps.values() if method in found]
+    evidence = [one for one in map(positive_evidence, spoken) if one is not None]
+    mean = torch.stack(evidence).mean(0) if evidence else None
+    parts = measured(
+        net, ranked, sight, mean, request.criterion, request.meanings, tuple(dict.fromkeys((*stages, place)))
+    )
+    contrast, rivals, more = _contrast(net, request, trace, ranked, other, top, about, parts)
+    tested = test_map(trace, main, request.methods[0], taken, request.seed) if request.faithfulness else None
+    told = _Told(
+        top, about, main, tested, mask, known.label, _shares(maps, method, inside, mask), chosen, effect, scores, parts,
+        lead_of(trace.target, trace.output), attainable_mean(spoken, sight.thing), contrast, rivals,
+        _of_patterns(request, trace, about["name"]),
+    )  # fmt: skip
     ran, back = (0, 0) if tested is None else (tested.passes, tested.backward)
+    asked = parts.passes + more[0]
     return Explanation(
         network=_facts(net),
-        image={"name": shown.name, "notes": [*shown.notes, *net.notes, *_notes(maps), *meanings.notes, *pictures.notes,
-                         *pictures.missing(place, [neuron.unit for neuron in chosen])],
-               "original_size": list(shown.original_size),
-               "size": [int(images.shape[2]), int(images.shape[3])]},
+        image={
+            "name": shown.name,
+            "notes": [
+                *shown.notes, *net.notes, *notes_of(maps), *request.meanings.notes, *request.pictures.notes,
+                *request.pictures.missing(place, [neuron.unit for neuron in chosen]),
+            ],
+            "original_size": list(shown.original_size),
+            "size": [int(images.shape[2]), int(images.shape[3])],
+        },
         view=shown.image,
         prediction=top,
         target=about,
-        clauses=said,
+        clauses=_spoken(_sentence(told, stages), request),
         maps=maps,
-        default_method=methods[0].name,
+        default_method=method,
         inside=inside,
         boxes=boxes,
         scores=scores,
         neurons=chosen,
         removal=effect,
         mask=mask,
-        mask_name=label if mask is not None else None,
-        cost=Cost(1 + extra + (2 if tail_runs else 0) + ran, 1 + extra + back, tail_runs),
+        mask_name=known.label if mask is not None else None,
+        cost=Cost(
+            1 + extra + again + 2 * (tail_runs > 0) + 2 * parts.tails + ran + asked + more[1],
+            1 + extra + again + back + more[2],
+            tail_runs + parts.tail_runs + more[3],
+            asked,
+            sight.runs,
+        ),
         faithfulness=tested,
+        language=request.language,
+        names=request.names,
+        regions=_regions(parts),
+        surroundings=parts.weight,
+        unsaid=_unsaid(request, parts),
     )  # fmt: skip
 
 
-def _maps(
-    trace: Trace, methods: Sequence[Method], stages: Sequence[str]
-) -> tuple[dict[str, dict[str, Heatmap]], int, int]:
-    """All maps of the one image, by layer and method; how many methods ran the network on their own; and how many passes the
-    first of them took."""
-    maps: dict[str, dict[str, Heatmap]] = {INPUT: {}, **{name: {} for name in stages}}
-    size = (int(trace.images.shape[2]), int(trace.images.shape[3]))
-    taken = 0
-    with torch.inference_mode(False), torch.no_grad(), counted(trace.network) as passes:
-        for method in methods:
-            homes = {"input": (INPUT,), "last": tuple(stages[-1:])}.get(method.home, tuple(stages))
-            for layer in homes:
-                try:
-                    values = method(trace, layer).detach()
-                except ValueError:  # CAM where the head has another form
-                    if method is methods[0]:
-                        raise
-                    continue
-                maps[layer][method.name] = judged(
-                    values,
-                    trace.layers[layer],
-                    method.name,
-                    size,
-                    trace.target.names,
-                    rectified=method.rectified,
-                    notes=method.notes(trace),
-                )
-            taken = passes() if method is methods[0] else taken
-    extra = sum(method.needs == "passes" for method in methods)
-    return {layer: found for layer, found in maps.items() if found}, extra, taken
+def _ranked(net: Network, request: Request, trace: Trace) -> tuple[Trace, int]:
+    """The trace that neurons are scored by, which is another one where the criterion asks about the target in another form."""
+    asked = request.criterion.explained(net, trace.images, trace.target)
+    if asked is trace.target:
+        return trace, 0
+    return capture(net, trace.images, (*request.layers, request.place), asked), 1
 
 
-def _notes(maps: Mapping[str, Mapping[str, Heatmap]]) -> list[str]:
-    """What the maps have to say of themselves, each with the methods it concerns."""
-    found: dict[str, list[str]] = {}
-    for layer in maps.values():
-        for name, one in layer.items():
-            for note in one.notes:
-                found.setdefault(note, []).append(name)
-    return [f"{', '.join(dict.fromkeys(names))}: {note}" for note, names in found.items()]
+def _contrast(
+    net: Network,
+    request: Request,
+    trace: Trace,
+    ranked: Trace,
+    other: Any,
+    top: Any,
+    about: Any,
+    parts: Parts,
+) -> tuple[Contrast | None, Rivalry | None, tuple[int, int, int, int]]:
+    """What speaks against another class; and the forward passes for parts, those for neurons, backward passes and tail runs."""
+    if other is None:
+        if not about["predicted"] or len(top) < 2 or top[1]["probability"] < RIVAL:
+            return None, None, (0, 0, 0, 0)
+        second = net.resolve_target(top[1]["index"], trace.output)
+        return by_parts(net, trace, second, parts, steps=False)[0], None, (0, 0, 0, 0)
+    found, passes = by_parts(net, trace, other, parts, steps=True)
+    rivals = by_neurons(net, trace, other, request.criterion, request.place, request.units, request.meanings)
+    forward, backward, runs = rivals.cost
+    return found, rivals, (passes, forward, backward, runs)
 
 
-def _mask_at_input(known: Tensor | None, net: Network, shown: InputImage, images: Tensor) -> Tensor | None:
-    if known is None:
-        return None
-    width, height = shown.original_size
-    if tuple(known.shape) != (height, width):
-        raise ValueError(
-            f"Expected a mask of the image's size {height}×{width}, got {known.shape[0]}×{known.shape[1]}."
-        )
-    view = net.preprocess.view_mask(known.numpy())
-    return view if view.shape == images.shape[2:] else None
+def _shares(maps: Any, method: str, inside: Any, mask: Tensor | None) -> list[tuple[float, float]]:
+    """By stage: the share of evidence inside the known object, and the share that was attainable there."""
+    if mask is None:
+        return []
+    return [
+        (inside[layer, method], attainable(found[method], mask))
+        for layer, found in maps.items()
+        if (layer, method) in inside
+    ]
 
 
-def _measure(
-    maps: dict[str, dict[str, Heatmap]], mask: Tensor | None
-) -> tuple[dict[tuple[str, str], float], dict[tuple[str, str], Box]]:
-    inside: dict[tuple[str, str], float] = {}
-    boxes: dict[tuple[str, str], Box] = {}
-    for layer, found in maps.items():
-        for name, one in found.items():
-            evidence = positive_evidence(one)
-            if evidence is None:
-                continue
-            box = box_of(evidence >= 0.5 * evidence.max())
-            if box is not None:
-                boxes[layer, name] = box
-            if mask is not None:
-                inside[layer, name] = float(evidence[mask].sum())
-    return inside, boxes
-
-
-def _prediction(net: Network, trace: Trace) -> tuple[tuple[dict[str, Any], ...], dict[str, Any]]:
-    probabilities = net.probabilities(trace.output)[0].cpu()
-    outputs = trace.output[0].float().cpu()
-    order = torch.sort(probabilities, descending=True, stable=True).indices[:5]
-    top = tuple(
-        {
-            "class": net.classes[int(k)],
-            "index": int(k),
-            "probability": float(probabilities[k]),
-            "output": float(outputs[min(int(k), len(outputs) - 1)]),
-        }
-        for k in order
+def _sentence(told: _Told, stages: Sequence[str]) -> list[Clause]:
+    evidence = positive_evidence(told.main)
+    clauses: list[Clause | None] = [
+        say.prediction(told.top, told.about),
+        say.doubt_of_prediction(told.top, told.about),
+    ]
+    clauses += part_clauses.rather(told.contrast) if told.rivals is None else []
+    clauses += part_clauses.carrying(
+        told.parts, told.lead, told.main.method, told.attainable if told.mask is None else None
     )
-    target = trace.target
-    index = _target_index(net, target)
-    return top, {
-        "name": target.names[0],
-        "index": index,
-        "probability": None if index is None else float(probabilities[index]),
-        "score": float(trace.score[0]),
-        "predicted": index == top[0]["index"],
-    }
-
-
-def _target_index(net: Network, target: Target) -> int | None:
-    if target.indices is None:
-        return None
-    return int(target.indices[0]) if target.signs is None else int(target.signs[0] > 0)
-
-
-def _neurons(
-    net: Network, trace: Trace, scores: UnitScores, count: int, seed: int, meanings: Names, pictures: Pictures
-) -> tuple[tuple[Neuron, ...], Removal | None, int]:
-    values = scores.values[0].double().cpu()
-    total = float(values.clamp(min=0).sum())
-    top = [unit for unit in scores.top(count) if float(values[unit.index]) > 0]
-    if not top or total <= 0:
-        return (), None, 0
-    layer = scores.layer.name
-    effect: Removal | None = None
-    alone: tuple[tuple[float | None, float | None], ...] = ((None, None),) * len(top)
-    runs = 0
-    if len(values) > 1:
-        effect, alone, runs = removal(net, trace, layer, [unit.index for unit in top], seed)
-    regions = unit_regions(trace, top, layer=layer, quantile=REGION)[0]
-    found = tuple(
-        Neuron(
-            layer=layer,
-            unit=unit.index,
-            criterion=scores.criterion,
-            score=float(values[unit.index]),
-            share=float(values[unit.index]) / total,
-            rank=rank,
-            region=region.mask.cpu(),
-            box=region.box,
-            removed=without[0],
-            removed_score=without[1],
-            meaning=meanings.of(layer, unit.index),
-            painted=pictures.of(layer, unit.index),
-        )
-        for rank, (unit, region, without) in enumerate(zip(top, regions, alone, strict=True), 1)
+    if told.rivals is not None:
+        clauses += part_clauses.why_not(told.about["name"], told.contrast, told.rivals)
+    clauses.append(say.region(told.main, None if evidence is None else concentration(evidence), stages))
+    clauses += say.faithful(told.tested)
+    if told.mask is not None and told.shares and told.label is not None:
+        area = float(told.mask.double().mean())
+        clauses += say.on_object(told.label, told.about["name"], told.shares, area, told.main.method)
+    criterion = told.scores.criterion
+    title = criterion.upper() if criterion == "cgnis" else criterion
+    first, *doubts = say.carried(
+        told.neurons, told.effect, told.scores.values.shape[1], title, told.about, stages[-1]
     )
-    return found, effect, runs
+    clauses += [
+        first,
+        say.answering(told.neurons),
+        *doubts,
+        *told.patterns,
+        *part_clauses.missing(told.parts, told.neurons),
+    ]
+    return [one for one in clauses if one is not None]
 
 
-def _sentence(
-    top: tuple[dict[str, Any], ...], about: dict[str, Any], main: Heatmap, tested: Faithfulness | None,
-    mask: Tensor | None, label: str | None, shares: list[tuple[float, float]], neurons: tuple[Neuron, ...],
-    effect: Removal | None, scores: UnitScores, stages: Sequence[str],
-) -> tuple[Any, ...]:  # fmt: skip
-    evidence = positive_evidence(main)
-    said = [say.prediction(top, about), say.doubt_of_prediction(top, about)]
-    said.append(say.region(main, None if evidence is None else concentration(evidence), stages))
-    said += say.faithful(tested)
-    if mask is not None and shares and label is not None:
-        said += say.on_object(label, about["name"], shares, float(mask.double().mean()), main.method)
-    title = scores.criterion.upper() if scores.criterion == "cgnis" else scores.criterion
-    first, *doubts = say.carried(neurons, effect, scores.values.shape[1], title, about, stages[-1])
-    said += [first, say.answering(neurons), *doubts]
-    return tuple(clause for clause in said if clause is not None)
+def _of_patterns(request: Request, trace: Trace, name: str) -> list[Clause]:
+    """The pattern of the class that is in the picture, where patterns were given."""
+    found = request.patterns
+    return [] if found is None else of_patterns(found, trace.activations[found.layer], name, request.meanings)
+
+
+def _spoken(clauses: Sequence[Clause], request: Request) -> tuple[Clause, ...]:
+    speaker = speaker_of(request.language, request.names)
+    return tuple(replace(one, text=said(one, speaker)) for one in clauses)
+
+
+def _regions(parts: Parts) -> dict[str, Tensor]:
+    """What clauses can point at: parts, the object, and its surroundings."""
+    found = {part.name: part.seen.region for part in parts.parts}
+    if parts.sight.thing is not None and parts.parts:
+        found |= {part_clauses.OBJECT: parts.sight.thing, part_clauses.SURROUNDINGS: ~parts.sight.thing}
+    return found
+
+
+def _unsaid(request: Request, parts: Parts) -> tuple[str, ...]:
+    """What is left out because nothing is known, and what it would take."""
+    found = []
+    if request.recognizer is None:
+        found.append(
+            "Which parts are in the picture and which are missing: that takes a recognizer of parts, and none was given."
+        )
+    if not request.meanings.tables:
+        found.append(
+            "What its neurons respond to: that takes a dissection of this network (`pellucid dissect`), and none was given."
+        )
+    return tuple(found)
 
 
 def _facts(net: Network) -> dict[str, Any]:

@@ -1,17 +1,19 @@
 """The clauses of a sentence: each function turns measurements into at most one clause, or none.
 
-Nothing is said without a number behind it, and every number of a clause is in ``Clause.numbers``.
+Nothing is said without a number behind it, and every number of a clause is in ``Clause.numbers``. What parts have to say is in
+`part_clauses`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from pellucid.dissection.table import THRESHOLD
 from pellucid.semantics import wording as w
 from pellucid.semantics.evidence import Concentration
-from pellucid.semantics.explanation import Clause, Neuron, Removal
+from pellucid.semantics.explanation import Clause, Neuron, Removal, clause
 from pellucid.semantics.faithfulness import Faithfulness
 from pellucid.types import Heatmap
 
@@ -19,68 +21,42 @@ from pellucid.types import Heatmap
 def prediction(top: Sequence[Mapping[str, Any]], target: Mapping[str, Any]) -> Clause:
     """What the network says, and what is explained where that is something else."""
     first = top[0]
-    said = f"Classified as **{w.name(first['class'])}** ({w.percent(first['probability'])})."
     numbers: dict[str, float | str] = {f"probability of {first['class']}": first["probability"]}
-    if not target["predicted"]:
-        share = target["probability"]
-        numbers[f"{'probability' if share is not None else 'score'} of {target['name']}"] = (
-            share if share is not None else target["score"]
-        )
-        value = w.percent(share) if share is not None else w.number(target["score"])
-        said += f" Explained here: **{w.name(target['name'])}** ({value})."
-    return Clause("prediction", said, numbers)
+    facts: dict[str, Any] = {"first": first["class"], "probability": first["probability"]}
+    if target["predicted"]:
+        return clause("prediction", "prediction", facts, numbers)
+    unit = "score" if target["probability"] is None else "probability"
+    numbers[f"{unit} of {target['name']}"] = target[unit]
+    facts |= {"target": target["name"], "value": target[unit], "unit": unit}
+    return clause("prediction", "explained", facts, numbers)
 
 
 def doubt_of_prediction(top: Sequence[Mapping[str, Any]], target: Mapping[str, Any]) -> Clause | None:
     """Says when the network is unsure, or a second class is near."""
-    if len(top) < 2 or not target["predicted"]:
+    if len(top) < 2 or not target["predicted"] or top[1]["probability"] < w.RIVAL:
         return None
     first, second = top[0], top[1]
     numbers = {f"probability of {entry['class']}": entry["probability"] for entry in (first, second)}
-    if second["probability"] < w.RIVAL:
-        return None
-    unsure = "The network is unsure: " if first["probability"] < w.UNSURE else "Second comes "
-    verb = " has" if first["probability"] < w.UNSURE else " with"
-    return Clause(
-        "doubt", f"{unsure}{w.name(second['class'])}{verb} {w.percent(second['probability'])}.", numbers
-    )
+    facts = {
+        "unsure": first["probability"] < w.UNSURE,
+        "name": second["class"],
+        "probability": second["probability"],
+    }
+    return clause("doubt", "second", facts, numbers)
 
 
 def region(heatmap: Heatmap, found: Concentration | None, stages: Sequence[str]) -> Clause:
     """Where half of the evidence lies, or why the map cannot be read."""
     layer, method = heatmap.layer.name, heatmap.method
-    at = f"in the deepest stage ({layer})" if len(stages) > 1 and layer == stages[-1] else f"at {layer}"
+    facts: dict[str, Any] = {"layer": layer, "deepest": len(stages) > 1 and layer == stages[-1]}
     if found is None:
-        reason = w.UNREADABLE.get(heatmap.status[0], "there is no positive evidence")
-        return Clause(
-            "failure",
-            f"No region can be named: {at} {reason}.",
-            {"status": heatmap.status[0]},
-            layer,
-            method,
-        )
-    height, width = heatmap.input_size
-    where = w.place(*found.center, height, width)
-    text = f"Half of the evidence {at} lies on {w.percent(found.area)} of the picture, {_at(where)}."
-    return Clause(
-        "region",
-        text,
-        {"area with half of the evidence": found.area, "place": where},
-        layer,
-        method,
-        (),
-        found.box,
-    )
-
-
-def _at(where: str) -> str:
-    return (
-        f"at its {where}"
-        if where == "center"
-        else f"on its {where}"
-        if where.endswith("side")
-        else f"in its {where}"
-    )
+        status = heatmap.status[0]
+        facts["status"] = status
+        return clause("failure", "no_region", facts, {"status": status}, layer=layer, method=method)
+    where = w.place(*found.center, *heatmap.input_size)
+    facts |= {"area": found.area, "place": where}
+    numbers: dict[str, float | str] = {"area with half of the evidence": found.area, "place": where}
+    return clause("region", "region", facts, numbers, layer=layer, method=method, box=found.box)
 
 
 def faithful(found: Faithfulness | None) -> list[Clause]:
@@ -93,38 +69,29 @@ def faithful(found: Faithfulness | None) -> list[Clause]:
     said = [] if found.curves is None else [_compared(found)]
     alike = found.sanity.similarity
     if found.sanity.insensitive and alike is not None:
-        text = (
-            f"With the upper half of the network randomized the map stays much the same (rank correlation "
-            f"{w.number(alike)}): it shows the **picture** more than the decision."
-        )
         numbers: dict[str, float | str] = {"rank correlation with the map of a random upper half": alike}
-        said.append(Clause("faithfulness", text, numbers, found.layer, found.method))
+        facts = {"correlation": alike}
+        said.append(
+            clause("faithfulness", "insensitive", facts, numbers, layer=found.layer, method=found.method)
+        )
     return said
 
 
 def _compared(found: Faithfulness) -> Clause:
     assert found.areas is not None
-    shown = w.percent if found.unit == "probability" else w.number
+    place: dict[str, Any] = {"layer": found.layer, "method": found.method}
     if found.verdict == "flat":
         low, high = found.extremes
-        text = (
-            f"Whichever pixels are removed, the {found.unit} stays between {shown(low)} and {shown(high)}: that cannot "
-            "tell whether the map is right."
-        )
         ends: dict[str, float | str] = {f"lowest {found.unit}": low, f"highest {found.unit}": high}
-        return Clause("faithfulness", text, ends, found.layer, found.method)
+        return clause("faithfulness", "flat", {"unit": found.unit, "low": low, "high": high}, ends, **place)
     ours, theirs = found.areas["map"], found.areas["center"]
-    text = (
-        f"Removing pixels in the map's order leaves a {found.unit} of {shown(ours['deletion'])} on average, bringing them back "
-        f"{shown(ours['insertion'])} (in a center blob's order {shown(theirs['deletion'])} and {shown(theirs['insertion'])}): "
-        f"{w.FAITHFUL[found.verdict]}."
-    )
     numbers: dict[str, float | str] = {
         f"mean {found.unit}, pixels {what} by {whose}": areas[kind]
         for whose, areas in (("this map", ours), ("a center blob", theirs))
         for kind, what in (("deletion", "removed"), ("insertion", "brought back"))
     }
-    return Clause("faithfulness", text, numbers, found.layer, found.method)
+    facts = {"unit": found.unit, "ours": ours, "theirs": theirs, "verdict": found.verdict}
+    return clause("faithfulness", "compared", facts, numbers, **place)
 
 
 def on_object(
@@ -137,7 +104,6 @@ def on_object(
     those trained where they go together 0.2 to 0.4. Below ``LEAN`` the network is said to lean on the surroundings: in 1
     to 4 % of the test scenes of the former, 67 and 92 % of the latter (``studies/surroundings.py``).
     """
-    label = w.name(name)
     inside = sum(share for share, _ in shares) / len(shares)
     best = sum(most for _, most in shares) / len(shares)
     numbers: dict[str, float | str] = {
@@ -145,17 +111,14 @@ def on_object(
         "evidence a perfect map could have there on these grids": best,
         f"area of the {name}": area,
     }
-    text = (
-        f"On average over the stages {w.percent(inside)} of the evidence lies on the **{label}** ({w.percent(best)} could, "
-        f"on such grids), which covers {w.percent(area)} of the picture."
-    )
-    found = [Clause("object", text, numbers, None, method)]
+    facts = {"name": name, "inside": inside, "best": best, "area": area}
+    found = [clause("object", "on_object", facts, numbers, method=method)]
     if inside < w.LEAN * best:
-        text = f"That is little: the network also leans on the **surroundings** of the {label}."
-        found.append(Clause("doubt", text, {"part of the attainable share": inside / best}, None, method))
+        numbers = {"part of the attainable share": inside / best}
+        found.append(clause("doubt", "little", {"name": name}, numbers, method=method))
     if name != predicted:
-        text = f"The object there is the {label}, not the {w.name(predicted)}."
-        found.append(Clause("doubt", text, {"object": name, "explained": predicted}))
+        facts = {"name": name, "target": predicted}
+        found.append(clause("doubt", "other_object", facts, {"object": name, "explained": predicted}))
     return found
 
 
@@ -172,63 +135,46 @@ def carried(
     ``deepest`` is the last stage, which is called so.
     """
     if not neurons:
-        text = f"No single neuron of this layer has a positive {criterion} score."
-        return [Clause("failure", text, {"units with a positive score": 0.0})]
+        none: dict[str, float | str] = {"units with a positive score": 0.0}
+        return [clause("failure", "no_neuron", {"criterion": criterion}, none)]
     layer = neurons[0].layer
     units = tuple((layer, neuron.unit) for neuron in neurons)
     share = sum(neuron.share for neuron in neurons)
-    label = _with_concepts(neurons)
-    one = len(neurons) == 1
-    where = "In the deepest stage" if layer == deepest else f"At {layer}"
-    who = f"neuron {label} carries" if one else f"neurons {label} carry"
-    text = f"{where} {who} {w.percent(share)} of the {criterion} score of {total} neurons"
+    probable = target["probability"] is not None
     numbers: dict[str, float | str] = {
         f"share of the {criterion} score": share,
         "neurons in the layer": float(total),
     }
+    facts: dict[str, Any] = {
+        "layer": layer,
+        "deepest": layer == deepest,
+        "units": [(neuron.unit, neuron.concept) for neuron in neurons],
+        "share": share,
+        "criterion": criterion,
+        "total": total,
+        "effect": None if effect is None else asdict(effect),
+        "target": target["name"],
+        "probable": probable,
+    }
     if effect is None:
-        return [Clause("neurons", text + ".", numbers, layer, None, units)]
-    random = f"without {'one' if one else 'as many'} random"
+        return [clause("neurons", "carried", facts, numbers, layer=layer, units=units)]
+    random = f"without {'one' if len(units) == 1 else 'as many'} random"
     numbers |= {
         "score before": effect.score_before,
         "score without them": effect.score_after,
         f"score {random}, mean of {effect.draws} draws": effect.score_random,
     }
-    text += (
-        f"; without {'it' if one else 'them'} the score of {w.name(target['name'])} goes from "
-        f"{w.number(effect.score_before)} to **{w.number(effect.score_after)}** ({random}: {w.number(effect.score_random)})"
-    )
-    if target["probability"] is None:
-        return [Clause("neurons", text + ".", numbers, layer, None, units)]
-    numbers |= {
-        "probability before": effect.before,
-        "probability without them": effect.after,
-        f"probability {random}": effect.random,
-    }
-    text += f" and its probability from {w.percent(effect.before)} to **{w.percent(effect.after)}** ({w.percent(effect.random)})."
-    found = [Clause("neurons", text, numbers, layer, None, units)]
-    if abs(effect.before - effect.after) < w.FAINT:
-        text = "The probability hardly changes: other neurons make up for these."
-        found.append(
-            Clause(
-                "doubt", text, {"change of the probability": effect.after - effect.before}, layer, None, units
-            )
-        )
+    if probable:
+        numbers |= {
+            "probability before": effect.before,
+            "probability without them": effect.after,
+            f"probability {random}": effect.random,
+        }
+    found = [clause("neurons", "carried", facts, numbers, layer=layer, units=units)]
+    if probable and abs(effect.before - effect.after) < w.FAINT:
+        change: dict[str, float | str] = {"change of the probability": effect.after - effect.before}
+        found.append(clause("doubt", "hardly", {}, change, layer=layer, units=units))
     return found
-
-
-def _with_concepts(neurons: Sequence[Neuron]) -> str:
-    """The units' numbers, each with the concept it detects in brackets; once at the end where it is the same for all."""
-    names = [None if neuron.concept is None else w.bracketed(neuron.concept) for neuron in neurons]
-    if len(neurons) > 1 and names[0] is not None and len(set(names)) == 1:
-        both = "both" if len(neurons) == 2 else "all"
-        return w.listed([f"**{neuron.unit}**" for neuron in neurons]) + f" ({both} {names[0]})"
-    return w.listed(
-        [
-            f"**{neuron.unit}**" + (f" ({name})" if name else "")
-            for neuron, name in zip(neurons, names, strict=True)
-        ]
-    )
 
 
 def answering(neurons: Sequence[Neuron]) -> Clause | None:
@@ -238,29 +184,24 @@ def answering(neurons: Sequence[Neuron]) -> Clause | None:
         return None
     layer, first = neurons[0].layer, known[0]
     named = [meaning for meaning in known if meaning.named]
-    others = [str(meaning.unit) for meaning in known if not meaning.named]
-    over = "many pictures" if first.images is None else f"{first.images:,} pictures"
     numbers: dict[str, float | str] = {
         f"IoU of neuron {meaning.unit} with {meaning.concept}": meaning.iou for meaning in known
     }
     numbers |= {} if first.images is None else {"pictures": float(first.images)}
     numbers |= {} if first.source is None else {"set of concepts": first.source}
-    one = len(neurons) == 1
-    if not named:
-        text = (
-            f"No concept is known for {'it' if one else 'them'}: over {over} {'it matches' if one else 'they match'} none "
-            f"well (no IoU above {w.number(THRESHOLD)})."
-        )
-        numbers["IoU from which on a concept is named"] = THRESHOLD
+    facts: dict[str, Any] = {"one": len(neurons) == 1, "images": first.images}
+    if named:
+        overlaps = [meaning.iou for meaning in named]
+        facts |= {"low": min(overlaps), "high": max(overlaps)}
+        facts["others"] = [meaning.unit for meaning in known if not meaning.named]
     else:
-        low, high = (f"{pick(meaning.iou for meaning in named):.2f}" for pick in (min, max))
-        text = (
-            f"In brackets: what {'the' if one else 'a'} neuron responds to most over {over} (overlap as IoU: "
-            f"{low if low == high else f'{low} to {high}'}), which does not prove that this decision used it."
-        )
-        if others:
-            text += f" No concept is known for neuron{'s' if len(others) > 1 else ''} {w.listed(others)}."
-    units = tuple((layer, meaning.unit) for meaning in known)
-    return Clause(
-        "concepts", text, numbers, layer, None, units, concepts=tuple(meaning.to_json() for meaning in known)
+        facts["threshold"] = numbers["IoU from which on a concept is named"] = THRESHOLD
+    return clause(
+        "concepts",
+        "named" if named else "unnamed",
+        facts,
+        numbers,
+        layer=layer,
+        units=tuple((layer, meaning.unit) for meaning in known),
+        concepts=tuple(meaning.to_json() for meaning in known),
     )

@@ -16,9 +16,11 @@ from torch import Tensor
 
 from pellucid._version import __version__
 from pellucid.bibliography import PAPERS
+from pellucid.neurons.regions import box_of
 from pellucid.registry import get
 from pellucid.semantics.concepts import Meaning
 from pellucid.semantics.faithfulness import Faithfulness
+from pellucid.semantics.languages import LANGUAGES, said, speaker_of
 from pellucid.semantics.pictures import Painted
 from pellucid.storage import write_arrays, write_json
 from pellucid.types import Heatmap, UnitScores
@@ -33,6 +35,8 @@ class Clause:
 
     ``text`` may mark words as ``**bold**``. ``numbers`` holds every number of the text, by what it measures. ``box`` is (top,
     left, bottom, right) on the network's input, end excluded. ``concepts``: what neurons answer to, as `Meaning.to_json` says it.
+    ``part``: the region it speaks of, by name in `Explanation.regions`. ``phrase`` and ``facts`` are what the text is made from
+    in any language (`pellucid.semantics.languages`).
     """
 
     kind: str
@@ -43,6 +47,32 @@ class Clause:
     units: tuple[tuple[str, int], ...] = ()
     box: Box | None = None
     concepts: tuple[Mapping[str, Any], ...] = ()
+    part: str | None = None
+    phrase: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self, texts: Mapping[str, str]) -> dict[str, Any]:
+        """Plain data; ``texts``: what it says, by language."""
+        return {
+            "kind": self.kind,
+            "text": self.text,
+            "texts": dict(texts),
+            "numbers": dict(self.numbers),
+            "layer": self.layer,
+            "method": self.method,
+            "units": [list(unit) for unit in self.units],
+            "box": _listed(self.box),
+            "concepts": [dict(concept) for concept in self.concepts],
+            "part": self.part,
+        }
+
+
+def clause(
+    kind: str, phrase: str, facts: Mapping[str, Any], numbers: Mapping[str, float | str], **rest: Any
+) -> Clause:
+    """A clause that says a phrase of its facts, in English until the explanation is spoken in another language."""
+    text = getattr(speaker_of("en", {}), phrase)(**facts)
+    return Clause(kind, text, numbers, phrase=phrase, facts=facts, **rest)
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,11 +134,17 @@ class Removal:
 
 @dataclass(frozen=True)
 class Cost:
-    """What the explanation took: passes of the network, and runs of its tail (rows)."""
+    """What the explanation took: passes of the network, and runs of its tail (rows).
+
+    ``parts``: how many of the forward passes were for parts and contrast, at most 40; ``recognizer``: pictures a recognizer
+    looked at, which is another network.
+    """
 
     forward: int
     backward: int
     tail_runs: int
+    parts: int = 0
+    recognizer: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,11 +168,25 @@ class Explanation:
     mask_name: str | None
     cost: Cost
     faithfulness: Faithfulness | None = None  # of the map the sentence speaks of
+    language: str = "en"
+    names: Mapping[str, str] = field(default_factory=dict)  # of the embedded world, in Chinese
+    regions: Mapping[str, Tensor] = field(
+        default_factory=dict
+    )  # by name: bool [height width] of what clauses speak of
+    surroundings: float | None = (
+        None  # what they count beside the object (see `parts`), where parts are known
+    )
+    unsaid: tuple[str, ...] = ()  # what cannot be said, and what it would take
 
     @property
     def text(self) -> str:
-        """The sentence, derived from the clauses."""
-        return " ".join(clause.text for clause in self.clauses)
+        """The sentence, derived from the clauses, in the explanation's language."""
+        return self.say(self.language)
+
+    def say(self, language: str) -> str:
+        """The sentence in a language, ``"en"`` or ``"zh"``. Raises UnknownNameError for another."""
+        speaker = speaker_of(language, self.names)
+        return speaker.gap.join(said(clause, speaker) for clause in self.clauses)
 
     def __str__(self) -> str:
         return self.text.replace("**", "")
@@ -153,7 +203,12 @@ class Explanation:
             "image": {**self.image, **({"png": _jpeg(self.view)} if pictures else {})},
             "prediction": [dict(entry) for entry in self.prediction],
             "target": dict(self.target),
-            "clauses": [asdict(clause) for clause in self.clauses],
+            "language": self.language,
+            "names": {} if self.language == "en" else dict(self.names),
+            "clauses": [self._clause(clause) for clause in self.clauses],
+            "regions": {name: self._region(region, pictures) for name, region in self.regions.items()},
+            "surroundings": self.surroundings,
+            "unsaid": list(self.unsaid),
             "methods": [self._method(name) for name in methods],
             "stages": [self._stage(layer, maps, pictures) for layer, maps in self.maps.items()],
             "neurons": [self._neuron(neuron, pictures) for neuron in self.neurons],
@@ -189,6 +244,14 @@ class Explanation:
             for method, heatmap in found.items()
         }
         return {**maps, f"scores/{self.scores.layer.name}/{self.scores.criterion}": self.scores.values[0]}
+
+    def _clause(self, clause: Clause) -> dict[str, Any]:
+        return clause.to_json({code: said(clause, speaker_of(code, self.names)) for code in LANGUAGES})
+
+    @staticmethod
+    def _region(region: Tensor, pictures: bool) -> dict[str, Any]:
+        shown = {"png": _png(region.byte() * 255)} if pictures else {}
+        return {"box": _listed(box_of(region)), "area": float(region.double().mean()), **shown}
 
     def _method(self, name: str) -> dict[str, Any]:
         cls = get("attribution", name)

@@ -9,18 +9,21 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor
 
 from pellucid.network import Network
-from pellucid.neurons.patterns import Pattern, Patterns, region_box
-from pellucid.semantics import wording as w
+from pellucid.neurons.patterns import Pattern, Patterns, load_patterns, region_box
 from pellucid.semantics.concepts import Meaning, Names, TableLike, names_for
+from pellucid.semantics.english import English
 from pellucid.semantics.explanation import Clause
 
 _NONE = Names({})
+_ENGLISH = English()
+PatternsLike = Patterns | str | Path | None
 
 
 def meanings(one: Pattern, names: Names) -> tuple[Meaning | None, ...]:
@@ -41,23 +44,28 @@ def words(one: Pattern, names: Names = _NONE) -> str:
 
     ``"wheel + car + neuron 85"``; without a named channel ``"neurons 3, 7 and 12"``.
     """
-    called = list(concepts(one, names))
-    found = meanings(one, names)
-    rest = [str(k) for k, m in zip(one.channels, found, strict=True) if m is None or not m.named]
-    if not called:
-        return f"neuron{'s' if len(rest) > 1 else ''} {w.listed(rest)}"
-    return " + ".join([w.name(name) for name in called] + [f"neuron {number}" for number in rest])
+    facts = _facts(one, names)
+    return _ENGLISH.pattern_name(facts["concepts"], facts["units"])
+
+
+def _facts(one: Pattern, names: Names) -> dict[str, Any]:
+    """What the phrase of a pattern is made from; channels with a concept go by it."""
+    found = zip(one.channels, meanings(one, names), strict=True)
+    shares = one.shares
+    return {
+        "concepts": list(concepts(one, names)),
+        "units": [channel for channel, meaning in found if meaning is None or not meaning.named],
+        "name": one.name,
+        "share": shares.share,
+        "rest": shares.rest_share,
+        "held_out": one.held_out is not None,
+        "several": len(one.channels) > 1,
+    }
 
 
 def sentence(one: Pattern, names: Names = _NONE) -> str:
     """How often a pattern is found; words to stress are marked as ``**bold**``."""
-    shares = one.shares
-    together = "together appear" if len(one.channels) > 1 else "appears"
-    where = "held-out pictures" if one.held_out is not None else "pictures"
-    return (
-        f"**{words(one, names)}** {together} in {w.percent(shares.share)} of the {where} of {w.name(one.name)} and in "
-        f"{w.percent(shares.rest_share)} of all others."
-    )
+    return _ENGLISH.pattern(**_facts(one, names))
 
 
 def clause(one: Pattern, names: Names = _NONE, box: tuple[int, int, int, int] | None = None) -> Clause:
@@ -78,7 +86,18 @@ def clause(one: Pattern, names: Names = _NONE, box: tuple[int, int, int, int] | 
     }
     units = tuple((one.layer, channel) for channel in one.channels)
     told = tuple(meaning.to_json() for meaning in meanings(one, names) if meaning is not None)
-    return Clause("pattern", sentence(one, names), numbers, one.layer, None, units, box, told)
+    facts = _facts(one, names)
+    return Clause(
+        "pattern",
+        _ENGLISH.pattern(**facts),
+        numbers,
+        layer=one.layer,
+        units=units,
+        box=box,
+        concepts=told,
+        phrase="pattern",
+        facts=facts,
+    )
 
 
 def clauses(
@@ -102,6 +121,25 @@ def clauses(
     return [
         clause(one, names, region_box(patterns, patterns.occurrence(one, maps[0], 0))) for one in here[:most]
     ]
+
+
+def patterns_for(net: Network, patterns: PatternsLike) -> Patterns | None:
+    """The patterns given, or those of the folder ``pellucid patterns`` wrote.
+
+    Raises ValueError for those of another network (other weights) and damaged files, FileNotFoundError for a folder without,
+    TypeError for something else.
+    """
+    if isinstance(patterns, (str, Path)):
+        return load_patterns(patterns, net)
+    if patterns is None:
+        return None
+    if not isinstance(patterns, Patterns):
+        raise TypeError(
+            f"Expected `patterns` to be Patterns or a folder, got {type(patterns).__name__}; try the result of "
+            "`pellucid.neurons.patterns.mine`."
+        )
+    patterns.check(net)
+    return patterns
 
 
 def names_of(net: Network, patterns: Patterns, table: TableLike | Names = None) -> Names:

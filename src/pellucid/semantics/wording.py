@@ -1,4 +1,7 @@
-"""English words for numbers and places. The thresholds that choose words are here, and nowhere else."""
+"""The thresholds that choose words, here and nowhere else; numbers, names and English places as text.
+
+What is said in which words: `pellucid.semantics.english` and `pellucid.semantics.chinese`.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,12 @@ RIVAL = 0.1  # a second class is named from this probability on
 LEAN = 0.5  # less than this part of the evidence that could lie on the object is a doubt (default map, see `clauses.on_object`)
 FAINT = 0.05  # a smaller change of the probability is called hardly a change
 BETTER = 0.1  # advantage over a center blob from which on a map is called better, from minus that on worse (see `faithfulness`)
+SINGLE = 0.1  # filling in a part has to take this share of the score's lead over the mean of all outputs for it to be named
+NAMED = 3  # parts, at most
+CARRY = 0.35  # weight of the surroundings (see `parts`) from which on they carry much of the decision …
+MOST = 0.5  # … and from which on more than the object
+ABSENT = 0.5  # a part is called absent below this part of the probability from which on it is named
+COLORED = 0.6  # a part or the surroundings are called by a color that covers this share of them
 
 # Why a map cannot be read, by its status.
 UNREADABLE = {

@@ -3,17 +3,20 @@
 // page as text only, never as markup.
 (async () => {
   const report = JSON.parse(document.getElementById("report-data").textContent);
+  const words = JSON.parse(document.getElementById("report-words").textContent);
+  const T = (text, ...values) => (words.strings[text] || text).replace(/\{(\d)\}/g, (_, at) => values[at]);
+  const nameOf = (name) => words.names[name] || T(name);
   const size = report.image.size;
   const [height, width] = size;
   const sharpness = Math.max(1, Math.ceil(640 / Math.max(height, width))); // canvas pixels per input pixel
   const byId = (id) => document.getElementById(id);
   const STATUS = {
-    constant: ["Constant", "Every cell has the same value: the map points nowhere."],
-    negative: ["Negative", `All evidence at this stage speaks against ${report.target.name}; nothing here speaks for it.`],
-    zero: ["Zero", `No cell of this stage moves ${report.target.name} by this method.`],
-    "not finite": ["Not finite", "The numbers overflowed or are undefined, so there is no map to read."],
-    missing: ["Not computed", "This method was not run at this stage."],
-    unreadable: ["Unreadable", "The picture of this map could not be decoded."],
+    constant: [T("Constant"), T("Every cell has the same value: the map points nowhere.")],
+    negative: [T("Negative"), T("All evidence at this stage speaks against {0}; nothing here speaks for it.", nameOf(report.target.name))],
+    zero: [T("Zero"), T("No cell of this stage moves {0} by this method.", nameOf(report.target.name))],
+    "not finite": [T("Not finite"), T("The numbers overflowed or are undefined, so there is no map to read.")],
+    missing: [T("Not computed"), T("This method was not run at this stage.")],
+    unreadable: [T("Unreadable"), T("The picture of this map could not be decoded.")],
   };
   const statusOf = (map) => STATUS[map.status] || [map.status, "This map cannot be read."];
 
@@ -51,15 +54,19 @@
     if (found.dataset.neuron !== undefined) {
       const neuron = report.neurons[found.dataset.neuron];
       const numbers = found.matches(".mention") ? `#neuron-${found.dataset.neuron} > div` : null;
-      const label = `Neuron ${neuron.unit} of ${neuron.layer}`;
+      const label = T("{0} of {1}", T("Neuron {0}", neuron.unit), neuron.layer);
       return { key: `neuron ${found.dataset.neuron}`, layer: neuron.layer, regions: [neuron.region], label, numbers };
     }
     const clause = report.clauses[found.dataset.clause];
     const told = report.neurons.filter((neuron) =>
       clause.units.some(([layer, index]) => layer === neuron.layer && index === neuron.unit));
-    const label = `${told.map((neuron) => `Neuron ${neuron.unit}`).join(", ")} of ${told[0]?.layer}`;
+    const label = T("{0} of {1}", told.map((neuron) => T("Neuron {0}", neuron.unit)).join(", "), told[0]?.layer);
     const key = `clause ${found.dataset.clause}`;
-    return { ...clause, key, regions: told.map((neuron) => neuron.region), label, numbers: `#clause-${found.dataset.clause}` };
+    const numbers = `#clause-${found.dataset.clause}`;
+    const part = report.regions?.[clause.part];
+    const about = "Bright is the region these words speak of; the rest of the picture is dimmed.";
+    if (part) return { ...clause, key, regions: [part], label: nameOf(clause.part), about, numbers };
+    return { ...clause, key, regions: told.map((neuron) => neuron.region), label, numbers };
   }
 
   /** A number for a reader: three digits, powers of ten written out. */
@@ -136,9 +143,9 @@
   /** Caption, message over an unreadable map, and the read-out of the cell pointed at. */
   function drawWords({ item, regions, stage, title, map }) {
     const unread = map.status !== "ok" && !regions.length;
-    byId("caption").textContent = regions.length ? item.label : `${title} at ${stage.layer}`;
+    byId("caption").textContent = regions.length ? item.label : T("{0} at {1}", title, stage.layer);
     byId("plainly").textContent = regions.length
-      ? "Bright is where it responded most strongly; the rest of the picture is dimmed."
+      ? T(item.about || "Bright is where it responded most strongly; the rest of the picture is dimmed.")
       : describe(stage);
     byId("message").hidden = !unread;
     byId("view").classList.toggle("unread", unread);
@@ -147,7 +154,7 @@
     byId("message").replaceChildren(...(unread ? [heading, statusOf(map)[1]] : []));
     const { cell } = state;
     byId("needle").hidden = !cell || map.status !== "ok";
-    byId("readout").textContent = cell ? readCell(cell, stage, map) : "Point at the picture to read a cell and see how far it looks.";
+    byId("readout").textContent = cell ? readCell(cell, stage, map) : T("Point at the picture to read a cell and see how far it looks.");
   }
 
   /** Says beside the test of a map when the picture shows another one. */
@@ -178,7 +185,7 @@
     const look = [method, opacity, smooth].join();
     if (look !== stripped) {
       stripped = look;
-      byId("strip-method").textContent = `${title}, each map by its own scale.`;
+      byId("strip-method").textContent = T("{0}, each map by its own scale.", title);
       const focused = [...strip.children].indexOf(document.activeElement);
       strip.replaceChildren(...report.stages.map((stage, at) => tile(stage, at, mapAt(at, method), opacity, smooth)));
       strip.children[focused]?.focus({ preventScroll: true });
@@ -340,7 +347,7 @@
     byId("ink").setAttribute("viewBox", `0 0 ${width} ${height}`);
     byId("box-label").hidden = !report.stages.some((stage) => Object.values(stage.maps).some((map) => map.box));
     const maps = report.stages.flatMap((stage) => Object.values(stage.maps));
-    const regions = [report.mask, ...report.neurons.map((neuron) => neuron.region)];
+    const regions = [report.mask, ...report.neurons.map((neuron) => neuron.region), ...Object.values(report.regions || {})];
     await Promise.all([byId("photo").decode(), ...regions.map(readRegion), ...maps.map(readMap)]);
     if (report.mask?.cells && byId("area")) {
       const covered = report.mask.cells.values.reduce((sum, value) => sum + (value > 127), 0) / (width * height);

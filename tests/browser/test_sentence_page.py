@@ -1,0 +1,86 @@
+"""Clauses about parts on the page, by pointer and by keyboard, and the page in Chinese; in a real browser."""
+
+import numpy as np
+import pytest
+
+SIZE = (96, 128)
+
+
+@pytest.fixture
+def made(documents):
+    """A document one clause of which speaks of a part."""
+    document = documents.document(size=SIZE)
+    mask = np.zeros(SIZE, np.uint8)
+    mask[20:50, 30:70] = 255
+    document["regions"] = {"basket": {"box": [20, 30, 50, 70], "area": 0.1, "png": documents.png(mask)}}
+    document["clauses"][2] |= {"kind": "part", "part": "basket", "numbers": {"area of the basket": 0.0977}}
+    document["unsaid"] = ["Which parts are missing."]
+    return document
+
+
+def lit(page):
+    """Rows and columns of what is not dimmed: top, left, bottom, right."""
+    return page.evaluate(
+        """() => { const canvas = document.getElementById("dim"), {width, height} = canvas;
+             if (canvas.hidden) return null;
+             const copy = Object.assign(document.createElement("canvas"), {width, height});
+             const context = copy.getContext("2d", {willReadFrequently: true});
+             context.drawImage(canvas, 0, 0);
+             const {data} = context.getImageData(0, 0, width, height), box = [height, width, 0, 0];
+             for (let at = 0; at < width * height; at++) if (!data[4 * at + 3]) {
+               const y = Math.floor(at / width), x = at % width;
+               box[0] = Math.min(box[0], y); box[1] = Math.min(box[1], x);
+               box[2] = Math.max(box[2], y + 1); box[3] = Math.max(box[3], x + 1); }
+             return box; }"""
+    )
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_a_part_shows_its_region_and_number_by_pointer_and_keyboard(made, open_report, width):
+    page = open_report(made, width=width)
+    clause = page.locator('[data-clause="2"]').first
+    assert lit(page) is None
+    clause.hover()
+    assert lit(page) == [20, 30, 50, 70]
+    assert page.locator("#caption").inner_text() == "basket"
+    assert page.locator("#plainly").inner_text().startswith("Bright is the region these words speak of")
+    assert "9.8" in page.locator("#numbers").inner_text()
+    page.locator(".brand").hover()
+    assert lit(page) is None
+    clause.focus()
+    assert lit(page) == [20, 30, 50, 70]
+    page.keyboard.press("Enter")
+    page.keyboard.press("Escape")
+    assert lit(page) is None
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_what_cannot_be_said_is_on_the_page(made, open_report):
+    assert "Which parts are missing." in open_report(made).locator(".facts").inner_text()
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_a_chinese_page_says_so_and_points_at_the_same(made, open_report, width):
+    made |= {"language": "zh", "names": {"basket": "吊篮", "balloon": "气球"}}
+    texts = [
+        "分类结果为**气球**（93.1%）。",
+        "证据位于**右上部**。",
+        "74%落在**吊篮**上。",
+        "神经元871、12和1603起作用。",
+        "注意。",
+    ]
+    for clause, text in zip(made["clauses"], texts, strict=True):
+        clause["text"] = text
+    made["text"] = "".join(texts)
+    page = open_report(made, width=width)
+    assert page.evaluate("document.documentElement.lang") == "zh-Hans"
+    assert page.locator("#sentence").inner_text() == made["text"].replace("**", "")
+    assert page.locator(".answer").inner_text().startswith("气球")
+    assert page.locator("#evidence-title").inner_text() == "这些话背后的数字"
+    page.locator('[data-clause="2"]').first.hover()
+    assert page.locator("#caption").inner_text() == "吊篮"
+    assert lit(page) == [20, 30, 50, 70]
+    assert "吊篮的面积" in page.locator("#numbers").inner_text()
+    page.locator('.mention[data-neuron="1"]').hover()
+    assert page.locator("#caption").inner_text() == "layer4 的神经元 12"
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
