@@ -14,7 +14,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pellucid.commands.console import complain, say
-from pellucid.commands.options import Folder, Layers, NetOptions, flag, group, parse, plain
+from pellucid.commands.options import (
+    Folder,
+    Layers,
+    NetOptions,
+    flag,
+    parse,
+    plain,
+    settings_of,
+    with_settings,
+)
 
 if TYPE_CHECKING:
     from pellucid.data.concepts import ConceptSource
@@ -57,7 +66,9 @@ class Dissect(NetOptions):
 
 def run(arguments: Sequence[str]) -> int:
     """Parse, with the settings of dissection among the flags; dissect, or compare."""
-    options: Any = parse(_command(), "dissect", arguments)
+    from pellucid.dissection.settings import Settings
+
+    options: Any = parse(with_settings(Dissect, Settings), "dissect", arguments)
     if options.compare:
         from pellucid.commands.dissect_compare import compare
 
@@ -66,7 +77,7 @@ def run(arguments: Sequence[str]) -> int:
     from pellucid.run import fingerprint
     from pellucid.semantics.pictures import pictures_for
 
-    settings = _settings(vars(options.settings))
+    settings = settings_of(Settings, vars(options.settings))
     net = options.load()
     for note in net.notes:
         complain(f"note on {net.name}: {note}")
@@ -97,31 +108,6 @@ def run(arguments: Sequence[str]) -> int:
     say(results.overview(tables))
     say(f"report: {page}")
     return 0
-
-
-def _command() -> type[Any]:
-    """The command with the engine's settings as further flags."""
-    from pellucid.dissection.settings import Settings
-
-    about = " ".join((Settings.__doc__ or "").partition("Attributes:")[0].split())
-    made = dataclasses.make_dataclass(
-        "Dissect", [group("settings", "settings", Settings, about)], bases=(Dissect,), frozen=True
-    )
-    made.__doc__ = Dissect.__doc__
-    return made
-
-
-def _settings(values: Mapping[str, Any]) -> Any:
-    """The engine's settings; what they refuse is said of the flag."""
-    from pellucid.dissection.settings import Settings
-
-    try:
-        return Settings(**values)
-    except ValueError as error:
-        text = str(error)
-        for name in values:
-            text = text.replace(f"`{name}`", f"`--{name.replace('_', '-')}`")
-        raise ValueError(text) from None
 
 
 def _layers(net: Network, options: Dissect) -> list[str]:

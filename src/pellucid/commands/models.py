@@ -38,9 +38,9 @@ def run(arguments: Sequence[str]) -> int:
         names = zoo_names(options.zoo)
         say(json.dumps(names, indent=1) if options.json else "\n".join(names))
         return 0
-    from pellucid.embedded import NAMES, weights_of
+    from pellucid.embedded import INTERPRETABLE, NAMES, weights_of
 
-    embedded = [{"name": name, "shipped": weights_of(name).is_file()} for name in NAMES]
+    embedded = [{"name": name, "shipped": weights_of(name).is_file()} for name in (*NAMES, *INTERPRETABLE)]
     say(json.dumps(embedded, indent=1) if options.json else _embedded(embedded))
     return 0
 

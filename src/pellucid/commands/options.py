@@ -172,6 +172,27 @@ def group(
     return field, Annotated[made, shown], dataclasses.field(default_factory=made)
 
 
+def with_settings(command: type[Any], settings: type[Any]) -> type[Any]:
+    """A command with a dataclass of settings as further flags, in a group of their own."""
+    about = " ".join((settings.__doc__ or "").partition("Attributes:")[0].split())
+    made = dataclasses.make_dataclass(
+        command.__name__, [group("settings", "settings", settings, about)], bases=(command,), frozen=True
+    )
+    made.__doc__ = command.__doc__
+    return made
+
+
+def settings_of(kind: type[Any], values: Mapping[str, Any]) -> Any:
+    """Settings from what their flags said; what they refuse is said of the flag."""
+    try:
+        return kind(**values)
+    except ValueError as error:
+        text = str(error)
+        for name in values:
+            text = text.replace(f"`{name}`", f"`--{name.replace('_', '-')}`")
+        raise ValueError(text) from None
+
+
 def _as_flag(kind: Any) -> Any:
     """Switches, and numbers that may be left out, without a default of False or None in the help."""
     inner = [each for each in get_args(kind) if each is not type(None)]

@@ -10,7 +10,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pellucid.commands.console import complain, say
-from pellucid.commands.options import Folder, Layers, NetOptions, Number, at_least, flag, group, parse, plain
+from pellucid.commands.options import (
+    Folder,
+    Layers,
+    NetOptions,
+    Number,
+    at_least,
+    flag,
+    parse,
+    plain,
+    settings_of,
+    with_settings,
+)
 
 if TYPE_CHECKING:
     from pellucid.interpretable.parts import PartSource, PartTable
@@ -60,7 +71,9 @@ class Parts(NetOptions):
 
 def run(arguments: Sequence[str]) -> int:
     """Parse, with the settings of the measures among the flags; measure, write, show."""
-    options: Any = parse(_command(), "parts", arguments)
+    from pellucid.interpretable.parts import PartSettings
+
+    options: Any = parse(with_settings(Parts, PartSettings), "parts", arguments)
     at_least(options.count, 1, "count")
     if options.per_class is not None:
         at_least(options.per_class, 1, "per-class")
@@ -69,7 +82,7 @@ def run(arguments: Sequence[str]) -> int:
     from pellucid.interpretable.parts import measure_parts, open_parts
     from pellucid.run import RunDirectory, fingerprint
 
-    settings = _settings(vars(options.settings))
+    settings = settings_of(PartSettings, vars(options.settings))
     net = options.load()
     for note in net.notes:
         complain(f"note on {net.name}: {note}")
@@ -134,31 +147,6 @@ def _number(value: float | None) -> str:
 
 def _with_interval(value: float | None, ends: Sequence[float] | None) -> str:
     return _number(value) + ("" if ends is None else f" ({ends[0]:.3f}–{ends[1]:.3f})")
-
-
-def _command() -> type[Any]:
-    """The command with the settings of the measures as further flags."""
-    from pellucid.interpretable.parts import PartSettings
-
-    about = " ".join((PartSettings.__doc__ or "").partition("Attributes:")[0].split())
-    made = dataclasses.make_dataclass(
-        "Parts", [group("settings", "settings", PartSettings, about)], bases=(Parts,), frozen=True
-    )
-    made.__doc__ = Parts.__doc__
-    return made
-
-
-def _settings(values: Mapping[str, Any]) -> Any:
-    """The settings; what they refuse is said of the flag."""
-    from pellucid.interpretable.parts import PartSettings
-
-    try:
-        return PartSettings(**values)
-    except ValueError as error:
-        text = str(error)
-        for name in values:
-            text = text.replace(f"`{name}`", f"`--{name.replace('_', '-')}`")
-        raise ValueError(text) from None
 
 
 def _layers(net: Network, asked: Sequence[str]) -> list[str]:

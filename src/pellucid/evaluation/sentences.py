@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import sqrt
 from typing import Any
 
 import torch
@@ -21,8 +20,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pellucid.evaluation.intervention import LEAST, Effects, agreement
-
-Z = 1.959963984540054  # 95 %
+from pellucid.neurons.patterns import wilson
 
 
 @dataclass(frozen=True)
@@ -40,12 +38,7 @@ class Rate:
     @property
     def interval(self) -> tuple[float, float]:
         """Wilson's 95 % interval; (0, 1) where there is nothing to count."""
-        if not self.total:
-            return 0.0, 1.0
-        n, p = self.total, self.share
-        middle = (p + Z**2 / (2 * n)) / (1 + Z**2 / n)
-        half = Z / (1 + Z**2 / n) * sqrt(p * (1 - p) / n + Z**2 / (4 * n**2))
-        return max(0.0, middle - half), min(1.0, middle + half)
+        return wilson(self.hits, self.total)
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, rounded."""

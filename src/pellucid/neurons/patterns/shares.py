@@ -12,8 +12,8 @@ from dataclasses import dataclass
 _Z = 1.959963984540054
 
 
-def wilson(count: int, total: int) -> tuple[float, float]:
-    """95 % interval of a share; (0, 1) of nothing."""
+def wilson(count: float, total: int) -> tuple[float, float]:
+    """95 % interval of a share; (0, 1) of nothing. The count may be a fraction where lots are drawn."""
     if total == 0:
         return 0.0, 1.0
     share, square = count / total, _Z * _Z / total
