@@ -64,7 +64,7 @@ def test_pictures_and_files_the_readme_points_to_exist():
 
 
 def test_every_embedded_network_ships_weights_and_a_card_and_is_small():
-    for name in embedded.NAMES:
+    for name in (*embedded.NAMES, *embedded.INTERPRETABLE, "scenes-irenet", "scenes-readout"):
         weights = embedded.weights_of(name)
         assert weights.stat().st_size < 3_000_000
         assert weights.with_suffix(".md").is_file()
@@ -140,3 +140,49 @@ def test_the_readme_states_what_the_study_of_visualization_found():
         next(line for line in units.splitlines() if line.startswith("| pyramid")).split("|")[2].strip()
     )
     assert f"{certified} units reach more than on any of 200 real pictures" in said
+
+
+ONE_PASS = ("activation", "gradient", "gradient × activation", "relevance")
+
+
+def study(name):
+    return json.loads((ROOT / "studies/results" / name).read_text(encoding="utf-8"))
+
+
+def test_the_readme_states_what_the_deletion_study_found():
+    files = sorted((ROOT / "studies/results/neuron-deletion").glob("*.json"))
+    assert len(files) >= 9
+    for file in files:
+        found = json.loads(file.read_text(encoding="utf-8"))
+        rows = {title: row["full"] for title, row in found["rows"].items()}
+        best = max(ONE_PASS, key=lambda title: rows[title]["area"])
+        low, high = rows[best]["cgnis_lead_interval"]
+        assert (
+            f"| {found['network']} {found['layer']} | {rows['cgnis']['area']:.2f} | {rows[best]['area']:.2f} ({best}) | "
+            f"{rows[best]['cgnis_lead']:+.2f} ({low:+.2f} to {high:+.2f}) | {rows['ablation']['area']:.2f} |"
+        ) in README
+
+
+def test_the_readme_states_what_the_study_of_sentences_found():
+    found, said = study("sentences.json"), " ".join(README.split())
+    assert f"On {found['metadata']['scenes']:,} scenes for each honest network" in said
+    for network in ("scenes-vgg", "scenes-resnet"):
+        first = found["parts"][f"{network}/independent"]["first is right"]
+        assert f"{100 * first['share']:.1f} % ({100 * first['low']:.1f} to {100 * first['high']:.1f})" in said
+        for kind in ("independent", "confounded/habitual"):
+            name = f"{network}/{kind}" if kind == "independent" else f"{network}-{kind}"
+            assert f"{100 * found['background'][name]['said']['share']:.1f} %" in said
+
+
+def test_the_readme_states_what_the_study_of_interpretable_networks_found():
+    groups = study("interpretable-cnn.json")["groups"]
+    for name, words in (
+        ("multi scenes-vgg", "VGG-style"),
+        ("multi scenes-resnet", "ResNet-style"),
+        ("multi scenes-resnet, 16×16", "ResNet-style, 16 × 16 cells"),
+    ):
+        before, after = groups[name]["ordinary"], groups[name]["paper-l2"]
+        for measure in ("instability", "interpretability"):
+            (row,) = [line for line in README.splitlines() if line.startswith(f"| {words} |")]
+            assert f"{before[measure]:.3f} → {after[measure]:.3f}" in row
+            assert f"{100 * after['change'][measure]['mean']:+.0f} %" in row

@@ -126,3 +126,41 @@ def test_one_picture_is_told_of_the_patterns_it_has():
     with pytest.raises(ValueError, match="the maps of one picture, got those of 2"):
         clauses(found, maps.repeat(2, 1, 1, 1), one.name, names)
     assert "neuron" not in words(one, names) or concepts(one, names)
+
+
+@pytest.fixture(scope="module")
+def mined():
+    net = pl.load("scenes-vgg")
+    pictures, labels = zip(*(SceneDataset("train", 80)[i] for i in range(80)), strict=True)
+    return net, mine(net, torch.stack(pictures), list(labels), "features.23", progress=False)
+
+
+def test_explain_says_the_pattern_that_is_in_the_picture(mined, tmp_path):
+    net, patterns = mined
+    picture = SceneDataset("train", 80)[0][0]
+    quick = {"faithfulness": False, "methods": ["gradcam"], "method": "gradcam"}
+    plain = pl.explain(net, picture, **quick)
+    folder = tmp_path / "patterns"
+    patterns.save(folder)
+    for given in (patterns, folder):
+        told = pl.explain(net, picture, patterns=given, **quick)
+        said = [one for one in told.clauses if one.kind == "pattern"]
+        assert [one for one in told.clauses if one.kind != "pattern"] == list(plain.clauses)
+        assert len(said) == 1
+        assert said[0].text in {sentence(one, names_of(net, patterns)) for one in patterns.patterns}
+        assert said[0].box is not None
+    chinese = pl.explain(net, picture, patterns=patterns, language="zh", **quick)
+    (clause_zh,) = [one for one in chinese.clauses if one.kind == "pattern"]
+    assert "同时出现在" in clause_zh.text
+
+
+def test_explain_refuses_what_are_no_patterns_of_the_network(mined):
+    _, patterns = mined
+    other = pl.load("scenes-vgg-confounded")
+    picture = SceneDataset("train", 1)[0][0]
+    with pytest.raises(ValueError, match="Expected"):
+        pl.explain(other, picture, patterns=patterns)
+    with pytest.raises(TypeError, match="Patterns or a folder, got int"):
+        pl.explain(other, picture, patterns=7)
+    with pytest.raises(FileNotFoundError, match=r"patterns\.json"):
+        pl.explain(other, picture, patterns="nowhere")
