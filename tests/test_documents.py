@@ -186,3 +186,13 @@ def test_the_readme_states_what_the_study_of_interpretable_networks_found():
             (row,) = [line for line in README.splitlines() if line.startswith(f"| {words} |")]
             assert f"{before[measure]:.3f} → {after[measure]:.3f}" in row
             assert f"{100 * after['change'][measure]['mean']:+.0f} %" in row
+
+
+def test_the_readme_states_what_the_study_of_semantic_features_found():
+    text = (ROOT / "studies/results/semantic-features.md").read_text(encoding="utf-8")
+    cars = text.split("## Car parts")[1].split("## ")[0]
+    row = next(line for line in cars.split("IRENet less")[1].splitlines() if line.startswith("| resnet18 |"))
+    leads = [cell.strip() for cell in row.strip("|").split("|")[1:]]
+    said = " ".join(README.split())
+    for measure, lead in zip(("F1", "accuracy", None, "precision", "recall"), leads, strict=True):
+        assert measure is None or f"{measure} {lead}" in said
