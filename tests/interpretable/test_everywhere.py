@@ -11,9 +11,10 @@ from pellucid.data.preprocess import Preprocess
 from pellucid.data.scenes import SceneDataset
 from pellucid.interpretable import Interpretation, Templates, interpret, maskings
 from pellucid.interpretable.backbones import open_backbone
-from pellucid.interpretable.saved import rounded, save_network
+from pellucid.interpretable.saved import save_network
 from pellucid.relevance import propagate
 from pellucid.storage import fingerprint
+from pellucid.training.weights import rounded
 
 KINDS = {
     "paper": Templates(),

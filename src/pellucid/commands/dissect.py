@@ -78,9 +78,7 @@ def run(arguments: Sequence[str]) -> int:
     from pellucid.semantics.pictures import pictures_for
 
     settings = settings_of(Settings, vars(options.settings))
-    net = options.load()
-    for note in net.notes:
-        complain(f"note on {net.name}: {note}")
+    net = options.noted()
     layers = _layers(net, options)
     painted = pictures_for(net, options.pictures)
     source = open_concepts(options.concepts, **_set_options(options))

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args, ge
 
 import tyro
 
+from pellucid.commands.console import complain
+
 if TYPE_CHECKING:
     from pellucid.network import Network
 
@@ -69,6 +71,13 @@ class NetOptions:
             output=self.output,
             device=self.device,
         )
+        return net
+
+    def noted(self) -> Network:
+        """The same, with what has to be known of it printed."""
+        net = self.load()
+        for note in net.notes:
+            complain(f"note on {net.name}: {note}")
         return net
 
 

@@ -83,9 +83,7 @@ def run(arguments: Sequence[str]) -> int:
     from pellucid.run import RunDirectory, fingerprint
 
     settings = settings_of(PartSettings, vars(options.settings))
-    net = options.load()
-    for note in net.notes:
-        complain(f"note on {net.name}: {note}")
+    net = options.noted()
     layers = _layers(net, options.layers)
     gathered = gather(options.images, False) if options.images else None
     source = open_parts(options.parts, classes=options.objects, parts=options.only, **_set_options(options))

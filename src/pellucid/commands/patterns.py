@@ -59,9 +59,7 @@ def run(arguments: Sequence[str]) -> int:
     from pellucid.semantics.concepts import names_for
 
     settings = Mining(**vars(options.mining))
-    net = options.load()
-    for note in net.notes:
-        complain(f"note on {net.name}: {note}")
+    net = options.noted()
     layer = options.layer or net.default_layers[-1]
     names = names_for(net, {} if options.table == "none" else options.table, layer)
     gathered = gather(options.images or (_SCENES,), recursive=options.recursive)

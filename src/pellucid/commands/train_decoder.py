@@ -49,9 +49,7 @@ def run(arguments: Sequence[str]) -> int:
     from pellucid.visualization.decoder.training import stem_of
 
     chosen = DecoderTraining(**vars(options.settings))
-    net = options.load()
-    for note in net.notes:
-        complain(f"note on {net.name}: {note}")
+    net = options.noted()
     layer = net.layer(options.layer or net.default_layers[-1])
     doublings(layer.shape, net.input_shape)
     pictures = gathered_pictures(net, options.images, options.recursive)

@@ -82,9 +82,7 @@ def run(arguments: Sequence[str]) -> int:
     for name, least in (("first", 0), ("count", 1), ("columns", 1)):
         at_least(getattr(options, name), least, name)
     method = create("visualization", options.method, **vars(options.parameters))
-    net = options.load()
-    for note in net.notes:
-        complain(f"note on {net.name}: {note}")
+    net = options.noted()
     wanted = list(_patterns(net, options).patterns) if options.patterns else _wanted(net, options)
     real = _real(net, options)
     about = {"name": net.name, "sha256": fingerprint(net.module)}

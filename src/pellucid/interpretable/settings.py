@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal
 
 from pellucid.interpretable.templates import Templates
+from pellucid.training.settings import check_numbers
 
 _LEAST = {"images": 2, "epochs": 1, "batch_size": 2, "test_images": 1, "seed": 0}
 _CHOICES = {
@@ -83,14 +83,7 @@ class InterpretableTraining:
             if getattr(self, name) not in options:
                 listed = " or ".join(f'"{option}"' for option in options)
                 raise ValueError(f"Expected `{name}` to be {listed}, got {getattr(self, name)!r}.")
-        for name, least in _LEAST.items():
-            if getattr(self, name) < least:
-                raise ValueError(f"Expected `{name}` to be at least {least}, got {getattr(self, name)}.")
-        if not (0 < self.learning_rate < math.inf and 0 <= self.weight_decay < math.inf):
-            raise ValueError(
-                "Expected a positive `learning_rate` and a `weight_decay` of at least 0, got "
-                f"{self.learning_rate:g} and {self.weight_decay:g}; try 0.05 and 0.0005."
-            )
+        check_numbers(self, _LEAST, "0.05 and 0.0005")
         if self.background == "empty" and (self.data != "scenes" or self.target is None):
             got = "no target" if self.target is None else f"`{self.data}`"
             raise ValueError(

@@ -7,22 +7,19 @@ the stated accuracy is that of the file.
 
 from __future__ import annotations
 
-import os
-import platform
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from pellucid._version import __version__
 from pellucid.interpretable.backbones import open_backbone
 from pellucid.interpretable.job import InterpretableJob, accuracy
 from pellucid.interpretable.pictures import open_pictures
-from pellucid.interpretable.saved import rounded, save_network
+from pellucid.interpretable.saved import save_network
 from pellucid.interpretable.settings import InterpretableTraining
 from pellucid.storage import write_text
 from pellucid.training.loop import Record, first, plain, train
+from pellucid.training.weights import machine, rounded
 
 
 def train_interpretable(
@@ -74,7 +71,7 @@ def _facts(job: InterpretableJob, record: Record, name: str, found: Mapping[str,
         "parameters": sum(each.numel() for each in job.module.parameters()),
         "history": record.history,
         "training_seconds": round(record.seconds, 1),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__.split('+')[0]}",
+        "machine": machine(),
         "pellucid": __version__,
         **found,
     }

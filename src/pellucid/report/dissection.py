@@ -171,7 +171,7 @@ def _layer_page(
     data = layer_data(table, store, threshold, painted)
     return render(
         "dissection.html.j2",
-        ("maps.js", "dissection.js"),
+        ("maps.js", "elements.js", "dissection.js"),
         layer=layer,
         table=table,
         threshold=threshold,

@@ -129,7 +129,7 @@ def _layer_page(
     data = layer_data(table, store, templates)
     return _render(
         "interpretable.html.j2",
-        ("interpretable.js",),
+        ("elements.js", "interpretable.js"),
         table=table,
         filters=data["filters"],
         parts=data["parts"],

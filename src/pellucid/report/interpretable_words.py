@@ -15,6 +15,7 @@ import numpy as np
 from pellucid.interpretable.parts.filters import FilterHere
 from pellucid.interpretable.parts.source import PartKey
 from pellucid.interpretable.parts.table import PartTable
+from pellucid.report.dissection_words import Tile
 
 CLEAR = 0.5  # share of pictures with the part from which on a filter is said to point at it
 ANY = "object"  # the class of sets that name none
@@ -24,15 +25,6 @@ REGIONS = {
     "effective-field": "middle of the receptive fields of its valid cells",
     "cells": "patches of its valid cells",
 }
-
-
-@dataclass(frozen=True)
-class Tile:
-    """One number of a summary, what it counts, and a sentence about it."""
-
-    value: str
-    label: str
-    note: str
 
 
 @dataclass(frozen=True)

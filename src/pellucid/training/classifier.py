@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 from collections.abc import Iterator
 from dataclasses import asdict
 from functools import cached_property
@@ -29,6 +28,7 @@ from pellucid.storage import whole, write_text
 from pellucid.training.card import model_card
 from pellucid.training.loop import Job, Record, device, first, generator, order, share, train
 from pellucid.training.settings import ClassifierTraining
+from pellucid.training.weights import machine, rounded
 
 
 def train_classifier(settings: ClassifierTraining, out: Path, *, progress: bool = True) -> dict[str, Any]:
@@ -43,7 +43,7 @@ def train_classifier(settings: ClassifierTraining, out: Path, *, progress: bool 
     job = _Classifier(settings, progress)
     checkpoint = out / f"{settings.network}.checkpoint.pt"
     record = train(job, checkpoint, precision=settings.precision, progress=progress)
-    weights = _rounded(job.module.cpu())
+    weights = rounded(job.module.cpu())
     facts = _facts(job, record, progress)
     if first():
         with whole(out / f"{settings.network}.safetensors") as partial:
@@ -145,18 +145,6 @@ def measured_accuracy(
     return right / len(images)
 
 
-def _rounded(module: nn.Module) -> dict[str, Tensor]:
-    """Weights with matrices in half precision; the module gets the rounded values too."""
-    state = {
-        key: value.half() if value.is_floating_point() and value.ndim > 1 else value
-        for key, value in module.state_dict().items()
-    }
-    module.load_state_dict(
-        {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
-    )
-    return state
-
-
 def _facts(job: Job, record: Record, progress: bool) -> dict[str, Any]:
     """What the model card and the weights file say."""
     settings: ClassifierTraining = job.settings
@@ -170,7 +158,7 @@ def _facts(job: Job, record: Record, progress: bool) -> dict[str, Any]:
         },
         "history": record.history,
         "training_minutes": round(record.seconds / 60, 1),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__.split('+')[0]}",
+        "machine": machine(),
         "pellucid": __version__,
     }
 

@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from pellucid import embedded
 from pellucid.registry import UnknownNameError, suggest
 
 _LEAST = {"images": 1, "epochs": 1, "batch_size": 1, "test_images": 1, "size": 32, "seed": 0}
+
+
+def check_numbers(settings: Any, least: Mapping[str, float], advice: str) -> None:
+    """Raises ValueError where a number of a training is below its ``least`` value or not finite, or where `learning_rate` or
+    `weight_decay` is out of range; ``advice``: a pair of these to try."""
+    for name, bound in least.items():
+        if not bound <= getattr(settings, name) < math.inf:
+            raise ValueError(f"Expected `{name}` to be at least {bound}, got {getattr(settings, name)}.")
+    if not (0 < settings.learning_rate < math.inf and 0 <= settings.weight_decay < math.inf):
+        raise ValueError(
+            "Expected a positive `learning_rate` and a `weight_decay` of at least 0, got "
+            f"{settings.learning_rate:g} and {settings.weight_decay:g}; try {advice}."
+        )
 
 
 @dataclass(frozen=True)
@@ -50,14 +64,7 @@ class ClassifierTraining:
             )
         if self.precision not in ("bf16", "float32"):
             raise ValueError(f'Expected `precision` to be "bf16" or "float32", got {self.precision!r}.')
-        for name, least in _LEAST.items():
-            if getattr(self, name) < least:
-                raise ValueError(f"Expected `{name}` to be at least {least}, got {getattr(self, name)}.")
-        if not (0 < self.learning_rate < math.inf and 0 <= self.weight_decay < math.inf):
-            raise ValueError(
-                "Expected a positive `learning_rate` and a `weight_decay` of at least 0, got "
-                f"{self.learning_rate:g} and {self.weight_decay:g}; try 0.1 and 0.0005."
-            )
+        check_numbers(self, _LEAST, "0.1 and 0.0005")
 
     @property
     def confounding(self) -> float:

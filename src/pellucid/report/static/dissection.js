@@ -4,31 +4,12 @@
   const data = JSON.parse(document.getElementById("dissection-data").textContent);
   const byId = (id) => document.getElementById(id);
   const BATCH = 36; // cards made at a time
-  const SVG = "http://www.w3.org/2000/svg";
   const state = { concept: null, shown: 0, found: [] };
   const cards = new Map();
 
   const nameOf = (concept) => data.concepts[concept][0];
   const categoryOf = (concept) => data.concepts[concept][1];
   const iou = (value) => (value === 0 ? "0" : value < 0.0005 ? "<0.001" : value.toFixed(3));
-  const plural = (number, noun) => `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`;
-
-  /** An element with properties and children; strings become text. */
-  function make(tag, properties, ...children) {
-    const element = document.createElement(tag);
-    for (const [key, value] of Object.entries(properties)) {
-      if (key in element) element[key] = value;
-      else element.setAttribute(key, value);
-    }
-    element.append(...children.filter((child) => child !== null));
-    return element;
-  }
-
-  function drawn(tag, attributes) {
-    const element = document.createElementNS(SVG, tag);
-    for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
-    return element;
-  }
 
   /** A bar for an IoU on the page's common axis, with the limit for detectors and, where known, interval and chance. */
   function bar(value, interval, chance, label) {

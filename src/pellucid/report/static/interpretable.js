@@ -4,7 +4,6 @@
   const data = JSON.parse(document.getElementById("parts-data").textContent);
   const byId = (id) => document.getElementById(id);
   const BATCH = 36; // cards made at a time
-  const SVG = "http://www.w3.org/2000/svg";
   const [HEIGHT, WIDTH] = data.size;
   const state = { part: null, shown: 0, found: [] };
   const cards = new Map();
@@ -13,25 +12,6 @@
   const known = (value) => value !== null && value !== undefined;
   const share = (value) => (known(value) ? `${(100 * value).toFixed(value > 0 && value < 0.095 ? 1 : 0)} %` : "–");
   const length = (value) => (known(value) ? `${(100 * value).toFixed(1)} %` : "–");
-  const plural = (number, noun) => `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`;
-
-  /** An element with properties and children; strings become text. */
-  function make(tag, properties, ...children) {
-    const element = document.createElement(tag);
-    for (const [key, value] of Object.entries(properties)) {
-      if (key in element) element[key] = value;
-      else element.setAttribute(key, value);
-    }
-    element.append(...children.filter((child) => child !== null));
-    return element;
-  }
-
-  function drawn(tag, attributes, ...children) {
-    const element = document.createElementNS(SVG, tag);
-    for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
-    element.append(...children);
-    return element;
-  }
 
   /** A bar from 0 to `end`, with its interval and, where known, what chance gives. */
   function bar(value, end, interval, chance, label) {

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import platform
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -22,6 +20,7 @@ from pellucid.training.irenet.preparing import Prepared
 from pellucid.training.irenet.samples import Samples, Views
 from pellucid.training.irenet.settings import RecognizerTraining
 from pellucid.training.loop import Record, plain
+from pellucid.training.weights import machine
 
 
 @torch.no_grad()
@@ -129,7 +128,7 @@ def facts_of(
         "epochs": record.epoch,
         "best_epoch": record.best,
         "training_minutes": round(record.seconds / 60, 1),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__.split('+')[0]}",
+        "machine": machine(),
         "pellucid": __version__,
     }
 

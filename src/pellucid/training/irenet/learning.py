@@ -23,6 +23,7 @@ from pellucid.training.irenet.preparing import Prepared, prepare
 from pellucid.training.irenet.samples import DRAWS, MIRRORED, Batch, Views
 from pellucid.training.irenet.settings import RecognizerTraining
 from pellucid.training.loop import Job, device, first, generator, order, shares, train
+from pellucid.training.weights import rounded
 
 _HEAVIEST = 30.0
 
@@ -165,15 +166,3 @@ def cell_loss(logs: Sequence[Tensor], maps: Tensor) -> Tensor:
         dice = (2 * hit / (part.exp().sum((0, 2, 3)) + count).clamp(min=1e-6))[1:][count[1:] > 0]
         losses.append((weight * each).sum() / weight.sum() + (1 - dice).sum() / max(1, len(dice)))
     return torch.stack(losses).mean()
-
-
-def rounded(module: nn.Module) -> dict[str, Tensor]:
-    """Weights with matrices in half precision; the module gets the rounded values too."""
-    state = {
-        key: value.half() if value.is_floating_point() and value.ndim > 1 else value
-        for key, value in module.state_dict().items()
-    }
-    module.load_state_dict(
-        {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
-    )
-    return state

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
 from pellucid.registry import UnknownNameError, suggest
 from pellucid.training.irenet.build import ARMS, NETWORKS
 from pellucid.training.irenet.network import STRIDES
+from pellucid.training.settings import check_numbers
 
 CATEGORIES = ("part", "object", "material", "texture", "color", "scene")
 _LEAST = {
@@ -98,9 +98,7 @@ class RecognizerTraining:
             raise UnknownNameError(
                 f"Expected a network, got `{self.network}`; {suggest(self.network, NETWORKS)}"
             )
-        for name, least in _LEAST.items():
-            if not least <= getattr(self, name) < math.inf:
-                raise ValueError(f"Expected `{name}` to be at least {least}, got {getattr(self, name)}.")
+        check_numbers(self, _LEAST, "0.002 and 0.05")
         for name, words in (
             ("crops", ("views", "parts", "neurons")),
             ("precision", ("bf16", "float32")),
@@ -116,11 +114,6 @@ class RecognizerTraining:
                 raise UnknownNameError(
                     f"Expected a category, got `{category}`; {suggest(category, CATEGORIES)}"
                 )
-        if not (0 < self.learning_rate < math.inf and 0 <= self.weight_decay < math.inf):
-            raise ValueError(
-                "Expected a positive `learning_rate` and a `weight_decay` of at least 0, got "
-                f"{self.learning_rate:g} and {self.weight_decay:g}; try 0.002 and 0.05."
-            )
         if not (
             0 < self.width <= 4
             and 0 <= self.margin <= 2

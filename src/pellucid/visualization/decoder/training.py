@@ -9,8 +9,6 @@ the pictures of a step only a random set of channels is told, of any number from
 from __future__ import annotations
 
 import math
-import os
-import platform
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,6 +23,7 @@ from pellucid._version import __version__
 from pellucid.network import Network, undisturbed
 from pellucid.storage import fingerprint, write_text
 from pellucid.training.loop import Job, generator, order, shares, train
+from pellucid.training.weights import machine
 from pellucid.visualization.cut import Cut
 from pellucid.visualization.decoder.errors import Errors, errors
 from pellucid.visualization.decoder.model import Decoder, doublings
@@ -240,7 +239,7 @@ def _facts(
         "errors": asdict(measured),
         "history": history,
         "training_minutes": round(seconds / 60, 1),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__.split('+')[0]}",
+        "machine": machine(),
         "pellucid": __version__,
     }
 
