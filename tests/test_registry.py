@@ -13,6 +13,8 @@ from pellucid.registry import UnknownNameError, create, get, names, register, su
 def empty(monkeypatch):
     """A registry in which only `toy` is known, under the kind "evaluation"; everything is as before
     afterwards."""
+    for kind in registry.KINDS:  # a package registers its methods when it is first imported, and never again
+        names(kind)
     monkeypatch.setattr(registry, "_methods", {kind: {} for kind in registry.KINDS})
     monkeypatch.setattr(registry, "_loaded", set(registry.KINDS))
 
