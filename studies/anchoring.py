@@ -27,9 +27,8 @@ from PIL import Image
 from torch import Tensor
 
 import pellucid as pl
-from pellucid.data.scenes import SceneDataset
-from pellucid.geometry import upsample
-from pellucid.types import Geometry
+from pellucid.core.geometry import Geometry, upsample
+from pellucid.world import SceneDataset
 
 RESULTS = Path(__file__).parent / "results"
 SHIFTS = (-0.5, -0.25, 0.0, 0.25, 0.5, 0.75, 1.0)

@@ -37,8 +37,8 @@ from dissection_networks import (
 )
 from dissection_training import trainings
 from dissection_turning import turned_pictures, turned_units
+from pellucid.core.storage import write_json
 from pellucid.dissection import UnitTable
-from pellucid.storage import write_json
 
 RESULTS = Path(__file__).parent / "results"
 ANCHORS = ("effective", "nominal", "paper")

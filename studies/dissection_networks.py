@@ -14,14 +14,14 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 import pellucid as pl
-from pellucid import embedded
+from pellucid.core.storage import fingerprint
 from pellucid.data.concepts import ConceptSource, Labels, open_concepts
 from pellucid.data.images import InputImage
 from pellucid.data.preprocess import Preprocess
 from pellucid.dissection import UnitTable, dissect
 from pellucid.dissection.comparing import compare
 from pellucid.dissection.table import THRESHOLD
-from pellucid.storage import fingerprint
+from pellucid.zoo import embedded
 
 EMBEDDED = ("scenes-vgg", "scenes-resnet")
 PRETRAINED = {"resnet18": "resnet18_pqf", "resnet50": "resnet50_pqf", "squeezenet1_0": "squeezenet1_0"}

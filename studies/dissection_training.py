@@ -17,10 +17,10 @@ import pellucid as pl
 from dissection_networks import concepts, facts, measured, rows
 from pellucid.data.concepts import ConceptSource
 from pellucid.data.preprocess import Preprocess
-from pellucid.data.scenes import SceneDataset
-from pellucid.embedded import ScenesVGG
 from pellucid.training.classifier import measured_accuracy
 from pellucid.training.settings import ClassifierTraining
+from pellucid.world import SceneDataset
+from pellucid.zoo.embedded import ScenesVGG
 
 WIDTHS = (16, 32, 64, 96, 128)
 FACTORS = (0.25, 0.5, 1.0, 2.0)

@@ -11,12 +11,12 @@ from PIL import Image
 
 import pellucid as pl
 from dissection_networks import concepts, facts, measured, network, row, stages
+from pellucid.core.capture import observe
 from pellucid.data.concepts import ConceptSource, Labels
 from pellucid.data.images import InputImage
 from pellucid.dissection import UnitTable
 from pellucid.dissection.rotation import rotated, rotated_name, rotations
 from pellucid.dissection.table import THRESHOLD
-from pellucid.observing import observe
 
 ALPHAS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 ANGLES = (0, 10, 20, 30, 45, 60, 90, 180)

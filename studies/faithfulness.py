@@ -1,6 +1,6 @@
 """When is a map called better than a center blob, and how often is a map that knows nothing called so?
 
-The verdict of `pellucid.semantics.faithfulness` on maps of the deepest stage by the default method and LayerCAM, and on blurred
+The verdict of `pellucid.explanation.faithfulness` on maps of the deepest stage by the default method and LayerCAM, and on blurred
 noise in their place; how far the advantage in its few steps is from that in many; and how far the sanity check differs
 between single random networks. Thresholds of ``wording.BETTER`` beside the one in use show what it costs and buys.
 
@@ -24,14 +24,14 @@ from torch import Tensor
 
 import pellucid as pl
 from pellucid.data.preprocess import to_batch
-from pellucid.data.scenes import SceneDataset
-from pellucid.embedded import NAMES
 from pellucid.evaluation.controls import center_gaussian, random_blurred
 from pellucid.evaluation.curves import InsertionDeletion, curves
 from pellucid.evaluation.randomization import sanity
-from pellucid.semantics.builder import DEFAULT_METHOD
-from pellucid.semantics.faithfulness import STEPS, verdict_of
-from pellucid.semantics.wording import BETTER
+from pellucid.explanation.explaining import DEFAULT_METHOD
+from pellucid.explanation.faithfulness import STEPS, verdict_of
+from pellucid.speech.wording import BETTER
+from pellucid.world import SceneDataset
+from pellucid.zoo.embedded import NAMES
 from shallow_cam import PRETRAINED, assets, network
 
 RESULTS = Path(__file__).parent / "results"

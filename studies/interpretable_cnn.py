@@ -20,7 +20,7 @@ from interpretable_cnn_animals import animals
 from interpretable_cnn_figure import figure
 from interpretable_cnn_report import collected, page
 from interpretable_cnn_runs import Plan, Study, finer_scenes, more_scenes, scenes
-from pellucid.storage import write_json, write_text
+from pellucid.core.storage import write_json, write_text
 
 RESULTS = Path(__file__).parent / "results"
 SMALL = Plan(

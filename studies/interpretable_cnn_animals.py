@@ -17,10 +17,10 @@ import torch
 from interpretable_cnn_runs import CONDITIONS, Shared, Study, one
 from pellucid.data.tensors import to_pixels
 from pellucid.dissection.sampling import seen_as
-from pellucid.interpretable.backbones import ALEXNET, open_backbone
 from pellucid.interpretable.parts import PartSource, open_parts
 from pellucid.interpretable.pictures import Pictures
 from pellucid.interpretable.settings import InterpretableTraining
+from pellucid.zoo.interpretable.backbones import ALEXNET, open_backbone
 
 SIDE = 227
 SETTINGS: dict[str, Any] = {

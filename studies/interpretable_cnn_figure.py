@@ -12,11 +12,11 @@ from PIL import Image
 
 import pellucid as pl
 from interpretable_cnn_runs import Shared, Study, trained
-from pellucid.capture import capture
-from pellucid.data.scenes import SceneDataset
-from pellucid.geometry import upsample
-from pellucid.interpretable.backbones import open_backbone
+from pellucid.core.capture import capture
+from pellucid.core.geometry import upsample
 from pellucid.interpretable.settings import InterpretableTraining
+from pellucid.world import SceneDataset
+from pellucid.zoo.interpretable.backbones import open_backbone
 
 FILTERS, SCENES = 5, 4
 COLUMNS = 2 * SCENES + 1

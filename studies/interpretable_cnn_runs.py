@@ -19,14 +19,14 @@ import torch
 from torch import nn
 
 import pellucid as pl
-from pellucid.interpretable.backbones import Backbone, open_backbone
+from pellucid.core.storage import write_json
 from pellucid.interpretable.caching import entered, lower_maps
 from pellucid.interpretable.job import InterpretableJob, accuracy
 from pellucid.interpretable.parts import PartSource, PartTable, measure_parts, open_parts
 from pellucid.interpretable.pictures import Pictures, open_pictures
 from pellucid.interpretable.settings import InterpretableTraining
-from pellucid.storage import write_json
 from pellucid.training.loop import train
+from pellucid.zoo.interpretable.backbones import Backbone, open_backbone
 
 CONDITIONS: dict[str, dict[str, Any]] = {
     "ordinary": {"ordinary": True},

@@ -48,7 +48,7 @@ from neuron_deletion_measures import (
     steps,
 )
 from neuron_deletion_networks import LAYERS, PARTS, Case, cases
-from pellucid.storage import write_json
+from pellucid.core.storage import write_json
 
 RESULTS = Path(__file__).parent / "results" / "neuron-deletion"
 SHARES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5)

@@ -13,12 +13,13 @@ import torch
 from torch import Tensor
 
 from neuron_deletion_networks import Case
-from pellucid.batches import traces
-from pellucid.neurons.classes import gathered
-from pellucid.neurons.orders import deletion_order
-from pellucid.neurons.rivals import against_rivals
-from pellucid.registry import create
-from pellucid.types import INPUT, UnitScores
+from pellucid.core.layers import INPUT
+from pellucid.core.registry import create
+from pellucid.core.results import UnitScores
+from pellucid.data.batches import traces
+from pellucid.units.classes import gathered
+from pellucid.units.orders import deletion_order
+from pellucid.units.rivals import against_rivals
 
 Bits = npt.NDArray[np.bool_]
 Real = npt.NDArray[np.float64]

@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import pellucid as pl
-from pellucid.capture import capture
+from pellucid.core.capture import capture
 from pellucid.data.preprocess import to_batch
-from pellucid.data.scenes import CLASSES, draw, render
+from pellucid.world import CLASSES, draw, render
 from shallow_cam import PRETRAINED, assets, network
 
 # last stage first; `features.11` pools `features.10`: deleting a channel before or after a maximum is the same

@@ -33,7 +33,7 @@ here are of test pictures. Brackets are 95 % intervals (bootstrap over classes a
 cropped to their box. Method and options: `studies/neuron_deletion.py`; numbers: `studies/results/neuron-deletion/`.
 
 CGNIS is a reconstruction from an abstract. Its chosen form starts the backward pass from the log-odds of the class and weighs
-pictures against those of the other classes; *temperature* orders units one by one (`pellucid.neurons.orders`), *others × w*
+pictures against those of the other classes; *temperature* orders units one by one (`pellucid.units.orders`), *others × w*
 subtracts w times the other classes' mean. Its signed arm is gradient × activation asked about the log-odds. Criteria marked
 "compared" got the subtraction (w = 1) too, "reordered" the temperature 0.1: what they gain is owed to that, not to CGNIS.
 

@@ -30,10 +30,9 @@ import torch
 
 import pellucid as pl
 from patterns_report import table
-from pellucid.data.scenes import SceneDataset
-from pellucid.neurons.patterns import Mining, Patterns, mine, region
-from pellucid.semantics.concepts import Names, names_for
-from pellucid.semantics.patterns import called, concepts, meanings, sentence
+from pellucid.explanation.concepts import Names, names_for
+from pellucid.explanation.patterns import called, concepts, meanings, sentence
+from pellucid.units.patterns import Mining, Patterns, mine, region
 from pellucid.visualization.decoder import (
     Decoder,
     DecoderTraining,
@@ -44,6 +43,7 @@ from pellucid.visualization.decoder import (
     train_decoder,
 )
 from pellucid.visualization.decoder.training import stem_of
+from pellucid.world import SceneDataset
 
 RESULTS = Path(__file__).parent / "results"
 # the layer that is decoded, and the layers that are mined
@@ -218,7 +218,7 @@ def measured(name: str, options: argparse.Namespace) -> tuple[dict[str, Any], An
 
 def present_in(net: pl.Network, found: Patterns, shown: torch.Tensor) -> torch.Tensor:
     """Which patterns are present in pictures, [picture pattern]."""
-    from pellucid.observing import observe
+    from pellucid.core.capture import observe
 
     kept: list[torch.Tensor] = []
     for part in torch.split(shown, 64):

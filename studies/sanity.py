@@ -26,10 +26,10 @@ import torch
 import pellucid as pl
 from faithfulness import pictures
 from pellucid.attribution import Method
+from pellucid.core.layers import INPUT
+from pellucid.core.registry import create
 from pellucid.evaluation.randomization import INSENSITIVE, RandomCopy, sanity
-from pellucid.registry import create
-from pellucid.semantics.faithfulness import DRAWS
-from pellucid.types import INPUT
+from pellucid.explanation.faithfulness import DRAWS
 from shallow_cam import PRETRAINED, network
 
 RESULTS = Path(__file__).parent / "results"

@@ -27,7 +27,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pellucid.storage import whole, write_json, write_text
+from pellucid.core.storage import whole, write_json, write_text
 from pellucid.training.irenet.build import NETWORKS, multiplications, parameters
 from pellucid.training.irenet.card import answers
 from pellucid.training.irenet.learning import RecognizerJob

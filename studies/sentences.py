@@ -11,7 +11,7 @@ is asked about each picture:
 * is it said of networks trained where class and background go together, and not of honest ones, that the surroundings carry the
   decision. The confounded are shown habitual scenes, on which they are right; so are the honest, besides the scenes above.
 
-Thresholds (`pellucid.semantics.wording`) were chosen on validation scenes, whose rates stand beside (``--split val``).
+Thresholds (`pellucid.speech.wording`) were chosen on validation scenes, whose rates stand beside (``--split val``).
 
 Run: ``python studies/sentences.py [--scenes 1000] [--habitual 300] [--mapped 250] [--checked 40]``. Rows are kept per network in
 ``--work``, from where a run that was stopped goes on.
@@ -29,11 +29,11 @@ from typing import Any
 import torch
 
 import pellucid as pl
-from pellucid.data.scenes import Rendering, SceneDataset
 from pellucid.evaluation.intervention import part_effects
 from pellucid.evaluation.sentences import by_chance, judgeable, kept, right, right_by_mass
-from pellucid.semantics import wording as w
-from pellucid.semantics.sight import recognizer_for
+from pellucid.explanation.sight import recognizer_for
+from pellucid.speech import wording as w
+from pellucid.world import Rendering, SceneDataset
 from sentences_checks import recomputed, strange_figures
 from sentences_report import page, summary
 

@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import pellucid as pl
-from pellucid.data.scenes import Rendering
-from pellucid.semantics import Explanation
-from pellucid.semantics import wording as w
-from pellucid.semantics.explanation import Clause
-from pellucid.semantics.filling import fill, without
+from pellucid.explanation import Explanation
+from pellucid.explanation.explanation import Clause
+from pellucid.explanation.filling import fill, without
+from pellucid.speech import wording as w
+from pellucid.world import Rendering
 
 
 def strange_figures(explained: Explanation) -> int:

@@ -1,4 +1,4 @@
-"""Fit the readout of parts, colors and scenes (`pellucid.semantics.readout`), and write it with its thresholds.
+"""Fit the readout of parts, colors and scenes (`pellucid.explanation.readout`), and write it with its thresholds.
 
 The networks stay frozen. Of every training scene as many cells are drawn of each part it shows, and twice as many of none; a
 cell of 2 × 2 pixels has the label of its upper left one. A part's threshold is the lowest probability from which on the parts
@@ -21,16 +21,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import pellucid as pl
-from pellucid.data.scenes import SceneDataset
-from pellucid.data.scenes.vocabulary import COLORS, PARTS, SCENES
-from pellucid.semantics.readout import CELLS, FILE, NETWORKS, Decoder, Readout, features, fresh, resized
+from pellucid.explanation.readout import CELLS, FILE, NETWORKS, Decoder, Readout, features, fresh, resized
+from pellucid.world import SceneDataset
+from pellucid.world.vocabulary import COLORS, PARTS, SCENES
 
 GOAL, LOWEST = 0.99, 0.3
 BATCH, CHUNK = 16, 1024
 CELLS_DRAWN = 150  # of a scene
 CARD = """# {name}
 
-Parts, colors and scenes of pellucid's concept world (`pellucid.data.scenes`), read off the frozen stages of
+Parts, colors and scenes of pellucid's concept world (`pellucid.world`), read off the frozen stages of
 {networks}; precision, recall and IoU are those of parts on validation scenes.
 
 | | |

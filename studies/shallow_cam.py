@@ -30,11 +30,11 @@ from torch import Tensor
 
 import pellucid as pl
 from pellucid.data.preprocess import to_batch
-from pellucid.data.scenes import SceneDataset, render
 from pellucid.evaluation.controls import blurred, center_gaussian, edges, random_maps
 from pellucid.evaluation.curves import InsertionDeletion, area, curves
 from pellucid.evaluation.intervention import agreement, part_effects
 from pellucid.evaluation.localization import energy, iou, pointing
+from pellucid.world import SceneDataset, render
 
 RESULTS = Path(__file__).parent / "results" / "shallow-cam"
 PROTOCOL = InsertionDeletion(preset="quick")

@@ -22,8 +22,8 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 from torch import Tensor
 
 import pellucid as pl
+from pellucid.core.registry import get
 from pellucid.data.preprocess import to_batch
-from pellucid.registry import get
 from pellucid.report.overlay import overlay
 from shallow_cam import PRETRAINED, maps_of, network, pictures
 from shallow_cam_numbers import BASE, MAIN, called

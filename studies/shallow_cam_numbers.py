@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pellucid.core.registry import get
 from pellucid.evaluation import Interval, bootstrap
-from pellucid.registry import get
 
 MAIN, BASE, BLURRED = "shallow-cam", "layercam", "layercam-blurred"
 CONTROLS = {

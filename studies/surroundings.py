@@ -1,7 +1,7 @@
 """When does a sentence say that a network leans on the surroundings of an object? The threshold, and how often it is right.
 
 The measure is the part of the evidence on the object that maps on these grids could have there (the default method, mean over
-the stages; `pellucid.semantics.clauses.on_object`). Honest networks were trained where class and background are
+the stages; `pellucid.explanation.clauses.on_object`). Honest networks were trained where class and background are
 independent, confounded ones where each class has its habitual scene; both are shown habitual scenes, on which both are
 right, so that only their reasons differ. The threshold ``LEAN`` is chosen on validation scenes and reported on test scenes:
 the highest of those tried that says it of no honest network in more than 6 % of the scenes.
@@ -20,10 +20,10 @@ from typing import Any
 import torch
 
 import pellucid as pl
-from pellucid.data.scenes import SceneDataset
-from pellucid.embedded import NAMES
-from pellucid.semantics.builder import DEFAULT_METHOD
-from pellucid.semantics.wording import LEAN
+from pellucid.explanation.explaining import DEFAULT_METHOD
+from pellucid.speech.wording import LEAN
+from pellucid.world import SceneDataset
+from pellucid.zoo.embedded import NAMES
 
 RESULTS = Path(__file__).parent / "results"
 THRESHOLDS = (0.44, 0.48, 0.49, 0.50, 0.51, 0.52, 0.54)

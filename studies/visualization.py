@@ -46,10 +46,10 @@ from torch import Tensor
 
 import pellucid as pl
 from pellucid.data.preprocess import to_batch
-from pellucid.data.scenes import SceneDataset
 from pellucid.data.tensors import to_bytes, to_picture
 from pellucid.visualization import Certificate, Channel, Class, certificates, visualize
 from pellucid.visualization.sheet import sheet
+from pellucid.world import SceneDataset
 from shallow_cam import assets, network
 from visualization_measures import Recognition, concepts_of, evidence, features, kernel_distance, log_spectrum
 from visualization_report import FULL, table

@@ -17,7 +17,7 @@ from torch import Tensor
 
 import pellucid as pl
 from pellucid.data.tensors import to_bytes
-from pellucid.semantics.concepts import names_for
+from pellucid.explanation.concepts import names_for
 
 INSIDE = 0.3  # of a map's maximum: the threshold of the pyramid's own region
 

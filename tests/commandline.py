@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from tests.networks import lively
 
 from pellucid.cli import main
-from pellucid.embedded import ScenesVGG
+from pellucid.zoo.embedded import ScenesVGG
 
 
 def call(*arguments):

@@ -17,7 +17,7 @@ from tests.commandline import call, network_file, picture, zero
 import pellucid as pl
 from pellucid.dissection import load, read_published, save, summarized, to_csv
 from pellucid.dissection.table import THRESHOLD
-from pellucid.semantics.pictures import times
+from pellucid.explanation.pictures import times
 
 LAYERS = ("features.2", "features.9")
 FEW = ("--resamples", 10, "--examples", 2)
@@ -251,7 +251,7 @@ def test_a_stopped_run_goes_on_and_gives_the_same_bytes(net, tmp_path, capsys):
 
 def test_problems_found_before_a_stop_are_remembered(tmp_path):
     from pellucid.commands.dissect_results import forget_unfinished, remember_problems
-    from pellucid.data.concepts import SceneConcepts
+    from pellucid.world.concepts import SceneConcepts
 
     before, after = (SceneConcepts.of(3) for _ in range(2))
     folder = tmp_path / "unfinished"

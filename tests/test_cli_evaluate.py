@@ -17,9 +17,9 @@ from tests.commandline import call, network_file, picture, zero
 import pellucid as pl
 from pellucid.commands import sources
 from pellucid.commands.comparison import Comparison, Entry
-from pellucid.data.scenes import SceneDataset
 from pellucid.evaluation import Measurement
 from pellucid.evaluation.controls import blurred, edges
+from pellucid.world import SceneDataset
 
 LAYERS = ("features.2", "features.9")
 FEW = ("--layers", *LAYERS, "--metric", "energy")

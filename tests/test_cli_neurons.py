@@ -8,7 +8,7 @@ from PIL import Image
 
 import pellucid as pl
 from pellucid.cli import main
-from pellucid.neurons import load_class_scores
+from pellucid.units import class_importance, load_class_scores
 
 NET = "scenes-resnet"
 
@@ -51,7 +51,7 @@ def test_folders_name_the_classes(net, tmp_path, capsys):
     assert call("neurons", tmp_path / "in", "--net", NET, "--out", out, *flags) == 0
     found = load_class_scores(out, net)
     labels = ["car", "fish", "car", "car"]
-    expected = pl.neurons.class_importance(
+    expected = class_importance(
         net, files, labels, "layer4", others=1.0, arm="elementwise", against="rest", progress=False
     )
     np.testing.assert_allclose(found.values, expected.values, rtol=1e-4, atol=1e-6)
@@ -102,7 +102,7 @@ def test_order_of_deletion(net, tmp_path):
     flags = ("--by-class", "--temperature", 0.5, "--arm", "signed", "--layer", "layer4")
     assert call("neurons", tmp_path / "in", "--net", NET, "--out", tmp_path / "o", *flags) == 0
     found = load_class_scores(tmp_path / "o", net)
-    expected = pl.neurons.class_importance(
+    expected = class_importance(
         net, files, ["car", "fish", "car"], "layer4", arm="signed", temperature=0.5, progress=False
     )
     assert found.temperature == 0.5

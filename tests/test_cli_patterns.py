@@ -8,9 +8,9 @@ from tests.commandline import network_file, picture
 
 from pellucid.commands.patterns import run
 from pellucid.commands.visualize import run as visualize
-from pellucid.embedded import WEIGHTS
-from pellucid.neurons.patterns import load_patterns
+from pellucid.units.patterns import load_patterns
 from pellucid.visualization.decoder import DecoderTraining, train_decoder
+from pellucid.zoo.embedded import WEIGHTS
 
 SCENES = "scenes:train/0-119"
 MINING = ["--items", "8", "--longest", "4", "--top", "12", "--keep", "1", "--examples", "1"]
@@ -61,7 +61,7 @@ def test_files_are_labeled_by_their_folder(tmp_path, capsys):
 
 def test_decoded_patterns(mined, tmp_path, capsys):
     import pellucid as pl
-    from pellucid.data.scenes import SceneDataset
+    from pellucid.world import SceneDataset
 
     net = pl.load("scenes-vgg")
     data = SceneDataset("train", 16)

@@ -291,8 +291,9 @@ def test_interrupted_work_leaves_whole_results(net, tmp_path):
 @pytest.mark.parametrize("where", ["render_page", "write_json", "write_text"])
 def test_interrupted_in_the_middle_of_saving(where, net, tmp_path, monkeypatch, capsys):
     """Whatever is half written for the image at hand is taken away; the page before stays."""
-    import pellucid.report
     import pellucid.run
+
+    import pellucid.report
 
     home = pellucid.report if where == "render_page" else pellucid.run
     original = getattr(home, where)

@@ -3,7 +3,7 @@
 import pytest
 from tests.commandline import call
 
-from pellucid.semantics.attributes import recognizer
+from pellucid.explanation.recognizer import recognizer
 from pellucid.training.irenet import learning
 
 TINY = (

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pellucid import embedded
+from pellucid.zoo import embedded
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -23,7 +23,7 @@ from typing import Any
 import torch
 
 import pellucid as pl
-from pellucid.loading import import_torchvision
+from pellucid.zoo.zoos import import_torchvision
 
 FAMILIES = (
     "alexnet", "convnext_small", "convnext_tiny", "densenet121", "densenet169", "efficientnet_b0",

@@ -30,7 +30,7 @@ import torch
 from torch import Tensor, nn
 
 import pellucid as pl
-from pellucid.loading import import_torchvision
+from pellucid.zoo.zoos import import_torchvision
 
 NETWORKS = ("resnet50", "vgg16", "squeezenet1_1")
 # where VGG-16 and SqueezeNet 1.1 are cut: each piece ends with a stage

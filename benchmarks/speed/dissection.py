@@ -32,8 +32,8 @@ import torch
 from PIL import Image
 
 import pellucid as pl
-from pellucid.capture import capture
-from pellucid.data.concepts import ConceptSource, SceneConcepts, open_concepts
+from pellucid.core.capture import capture
+from pellucid.data.concepts import ConceptSource, open_concepts
 from pellucid.dissection import dissect
 from pellucid.dissection.counting import BestPictures, Counter
 from pellucid.dissection.labels import LabelBlock
@@ -41,6 +41,7 @@ from pellucid.dissection.placement import Placement
 from pellucid.dissection.sampling import Sampler
 from pellucid.dissection.settings import Settings
 from pellucid.dissection.shards import Cells, LayerShard, Shard
+from pellucid.world.concepts import SceneConcepts
 
 RESULTS = Path(__file__).parent / "results" / "dissection.json"
 WEIGHTS = {

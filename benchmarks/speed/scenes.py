@@ -19,7 +19,7 @@ from pathlib import Path
 import numba
 import numpy as np
 
-from pellucid.data.scenes import draw, render
+from pellucid.world import draw, render
 
 
 def measure(count: int, size: int, first: int) -> tuple[float, float]:

@@ -36,8 +36,8 @@ from meters import memory, operations, ratios, seconds
 from torch import nn
 
 import pellucid as pl
-from pellucid.loading import import_torchvision
 from pellucid.visualization import visualize
+from pellucid.zoo.zoos import import_torchvision
 
 SETTINGS = (
     ("torchvision:resnet18", "layer1", 128),

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from pellucid._version import __version__
 from pellucid.commands.console import complain, say
-from pellucid.registry import suggest
+from pellucid.core.registry import suggest
 
 COMMANDS = {
     "explain": "why a network decided as it did: a sentence, maps, neurons, one page to show",

@@ -6,8 +6,8 @@ from tests.reference.models import Plain, Tangled, lively
 from torch import nn
 
 import pellucid as pl
-from pellucid.registry import create
-from pellucid.types import Heatmap
+from pellucid.core.registry import create
+from pellucid.core.results import Heatmap
 
 
 class Counting(Plain):

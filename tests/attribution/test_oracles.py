@@ -9,9 +9,9 @@ import torch
 from tests.reference.models import Plain, lively
 
 import pellucid as pl
-from pellucid.capture import capture
-from pellucid.loading import import_torchvision
-from pellucid.registry import create
+from pellucid.core.capture import capture
+from pellucid.core.registry import create
+from pellucid.zoo.zoos import import_torchvision
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 LAYERS = ["relu1", "conv2", "pool2", "relu3"]

@@ -14,9 +14,9 @@ from torch.nn import functional as F
 import pellucid as pl
 from pellucid.attribution.eigencam import first_component
 from pellucid.attribution.rectifiers import Rectifiers
-from pellucid.capture import capture
-from pellucid.registry import create
-from pellucid.types import Target
+from pellucid.core.capture import capture
+from pellucid.core.registry import create
+from pellucid.core.target import Target
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,8 @@ from torch import nn
 
 import pellucid as pl
 from pellucid.attribution.shallow_cam import ShallowCAM
-from pellucid.capture import capture
-from pellucid.registry import create
+from pellucid.core.capture import capture
+from pellucid.core.registry import create
 from pellucid.relevance import Composite, ZBox, ZPlus, functions
 
 PLACES = {"input": "x", "relu1": "r1", "pool1": "p1", "relu2": "r2"}

@@ -11,8 +11,8 @@ from tests.reference.network import TwinNetwork
 from torch import nn
 
 import pellucid as pl
-from pellucid.capture import capture
-from pellucid.registry import create
+from pellucid.core.capture import capture
+from pellucid.core.registry import create
 from pellucid.relevance import Composite, propagate
 
 PLACES = {"input": "x", "relu1": "r1", "pool1": "p1", "relu2": "r2"}

@@ -14,9 +14,12 @@ from tests.reference.network import TwinNetwork
 
 import pellucid as pl
 from pellucid.attribution import fuse
-from pellucid.capture import capture
-from pellucid.registry import create
-from pellucid.types import Geometry, Heatmap, Layer, Target, Trace
+from pellucid.core.capture import Trace, capture
+from pellucid.core.geometry import Geometry
+from pellucid.core.layers import Layer
+from pellucid.core.registry import create
+from pellucid.core.results import Heatmap
+from pellucid.core.target import Target
 
 FORMULAS = {
     "gradcam": twin.gradcam,

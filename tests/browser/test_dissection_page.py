@@ -36,7 +36,7 @@ def table():
 @pytest.fixture(scope="module")
 def folder(table, tmp_path_factory):
     """Two layers, and their comparison, with pictures of the embedded world."""
-    from pellucid.data.concepts.scenes import SceneConcepts
+    from pellucid.world.concepts import SceneConcepts
 
     scenes = SceneConcepts.of(60)
     folder = tmp_path_factory.mktemp("dissection")

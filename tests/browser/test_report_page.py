@@ -9,8 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from pellucid.geometry import upsample
-from pellucid.types import Geometry
+from pellucid.core.geometry import Geometry, upsample
 
 SIZE = (96, 144)
 

@@ -15,8 +15,8 @@ from tests.reference.models import Plain, Tangled, lively
 from torch import nn
 
 import pellucid as pl
-from pellucid.embedded import WEIGHTS
-from pellucid.network import Network
+from pellucid.core.network import Network
+from pellucid.zoo.embedded import WEIGHTS
 
 NETWORKS = ("plain", "tangled", "scenes-vgg", "scenes-resnet")
 

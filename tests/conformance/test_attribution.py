@@ -8,8 +8,8 @@ import torch
 from tests.conformance.harness import NETWORKS, images, network, shape_at, untouched
 
 import pellucid as pl
-from pellucid.bibliography import PAPERS
-from pellucid.registry import create, get
+from pellucid.core.bibliography import PAPERS
+from pellucid.core.registry import create, get
 
 METHODS = pl.names("attribution")
 FEW = {"samples": 3, "steps": 4}

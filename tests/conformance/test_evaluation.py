@@ -11,12 +11,12 @@ from tests import networks
 from tests.conformance.harness import network, untouched
 
 import pellucid as pl
-from pellucid.bibliography import PAPERS
-from pellucid.data.scenes import draw, render
+from pellucid.core.bibliography import PAPERS
+from pellucid.core.registry import create, get
+from pellucid.core.results import judged
 from pellucid.evaluation import Measurement, Metric
 from pellucid.evaluation.cases import cases
-from pellucid.registry import create, get
-from pellucid.status import judged
+from pellucid.world import draw, render
 
 METRICS = pl.names("evaluation")
 FEW = {"steps": 4, "draws": 1}

@@ -9,8 +9,8 @@ import torch
 from tests.conformance.harness import NETWORKS, images, network, untouched
 
 import pellucid as pl
-from pellucid.bibliography import PAPERS
-from pellucid.registry import create, get
+from pellucid.core.bibliography import PAPERS
+from pellucid.core.registry import create, get
 
 CRITERIA = pl.names("neurons")
 FEW = {

@@ -16,7 +16,7 @@ from PIL import Image
 
 from pellucid.data.images import ImageError, InputImage, read_image
 from pellucid.data.preprocess import Preprocess, to_batch
-from pellucid.loading import import_torchvision
+from pellucid.zoo.zoos import import_torchvision
 
 import_torchvision()
 from torchvision import transforms as T  # noqa: E402  (its import has to be helped first)

@@ -7,7 +7,7 @@ from tests.reference import dissection as literal
 from torch import nn
 
 import pellucid as pl
-from pellucid.capture import capture
+from pellucid.core.capture import capture
 from pellucid.dissection import dissect, tensors
 from pellucid.dissection.shards import Cells
 

@@ -9,7 +9,7 @@ import torch
 from tests.dissection.test_dissect import LAYERS, assert_counts, same_bytes, spelled_out
 from tests.reference import dissection as literal
 
-from pellucid.capture import capture
+from pellucid.core.capture import capture
 from pellucid.data.concepts.base import SPLITS
 from pellucid.dissection import counting, dissect, engine
 from pellucid.dissection.bootstrap import weights

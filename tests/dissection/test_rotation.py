@@ -10,11 +10,11 @@ from torch import nn
 from torch.nn import functional as F
 
 import pellucid as pl
-from pellucid.capture import capture
+from pellucid.core.capture import capture
+from pellucid.core.registry import UnknownNameError
+from pellucid.core.storage import fingerprint
 from pellucid.dissection import dissect
 from pellucid.dissection.rotation import power, random_rotation, rotated, rotated_name, rotations
-from pellucid.registry import UnknownNameError
-from pellucid.storage import fingerprint
 
 PREPROCESS = pl.Preprocess(24, 24, (0.5,) * 3, (0.25,) * 3)
 

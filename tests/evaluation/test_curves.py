@@ -18,11 +18,11 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import pellucid as pl
+from pellucid.core.registry import create
 from pellucid.evaluation.blur import blurred
 from pellucid.evaluation.curves import InsertionDeletion, area, curves
 from pellucid.evaluation.metric import Case
 from pellucid.evaluation.scores import at_once
-from pellucid.registry import create
 
 
 def exact(module, shape, **options):

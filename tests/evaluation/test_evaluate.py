@@ -10,11 +10,11 @@ from PIL import Image
 from tests.networks import BinaryNet, Headed, family, images, lively, wrap
 
 import pellucid as pl
-from pellucid import registry
-from pellucid.bibliography import PAPERS
-from pellucid.data.scenes import draw, render
+from pellucid.core import registry
+from pellucid.core.bibliography import PAPERS
+from pellucid.core.registry import UnknownNameError, register
 from pellucid.evaluation import Measurement, Metric
-from pellucid.registry import UnknownNameError, register
+from pellucid.world import draw, render
 
 QUICK = {"preset": "quick", "normalized": True}
 

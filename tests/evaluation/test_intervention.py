@@ -11,11 +11,11 @@ from scipy.stats import spearmanr
 from torch import nn
 
 import pellucid as pl
+from pellucid.core.storage import fingerprint
 from pellucid.data.preprocess import Preprocess
-from pellucid.data.scenes import CLASSES, draw, render
 from pellucid.evaluation import intervention as iv
 from pellucid.evaluation.metric import Case
-from pellucid.storage import fingerprint
+from pellucid.world import CLASSES, draw, render
 
 SIDE = 48
 

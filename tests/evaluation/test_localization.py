@@ -11,10 +11,12 @@ from scipy.stats import spearmanr
 from tests.reference import localization as twin
 
 import pellucid as pl
+from pellucid.core.geometry import Geometry
+from pellucid.core.layers import Layer
+from pellucid.core.results import Heatmap
 from pellucid.evaluation import localization as loc
 from pellucid.evaluation.metric import Case
 from pellucid.evaluation.similarity import spearman, ssim
-from pellucid.types import Geometry, Heatmap, Layer
 
 SIZE = (12, 20)
 METRICS = [loc.Pointing(tolerance=2), loc.Energy(), loc.TopMass(), loc.Overlap(), loc.Box()]

@@ -8,8 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pellucid.core.registry import UnknownNameError
 from pellucid.evaluation import Measurement, bootstrap, merge
-from pellucid.registry import UnknownNameError
 
 NAN = float("nan")
 

@@ -13,11 +13,11 @@ from torch import nn
 
 import pellucid as pl
 from pellucid.attribution import Method
-from pellucid.capture import capture
+from pellucid.core.capture import capture
+from pellucid.core.registry import create
+from pellucid.core.storage import fingerprint
 from pellucid.evaluation import randomization as rnd
 from pellucid.evaluation.metric import Case
-from pellucid.registry import create
-from pellucid.storage import fingerprint
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Failing(Method):
 
 @pytest.fixture(autouse=True)
 def _known(monkeypatch):
-    from pellucid.registry import _methods
+    from pellucid.core.registry import _methods
 
     monkeypatch.setitem(_methods["attribution"], "picture", Picture)
     monkeypatch.setitem(_methods["attribution"], "failing", Failing)
@@ -318,7 +318,7 @@ def test_draws_that_vanish_count_as_vanished_not_as_similar(monkeypatch):
 
 
 def test_methods_known_to_ignore_the_upper_layers_are_flagged_and_others_are_not():
-    from pellucid.data.scenes import SceneDataset
+    from pellucid.world import SceneDataset
 
     net, data = pl.load("scenes-vgg"), SceneDataset("test", count=4)
     x = net.preprocess.normalize(torch.stack([data[i][0] for i in range(4)]))

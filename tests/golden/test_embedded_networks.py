@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import pellucid as pl
-from pellucid.data.scenes import SceneDataset
+from pellucid.world import SceneDataset
 
 SCENES = 300  # three standard errors of a share of 0.97 are 3 points
 

@@ -87,7 +87,7 @@ def test_class_names_are_those_of_the_photographs():
     import json
 
     index = json.loads((ASSETS / "images" / "imagenet_class_index.json").read_text())
-    from pellucid.loading import read_classes
+    from pellucid.zoo.loading import read_classes
 
     def plain(text):
         return text.replace("_", " ").casefold()

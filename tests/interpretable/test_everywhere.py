@@ -6,15 +6,16 @@ from tests.interpretable.networks import TOP, held
 from tests.networks import images
 
 import pellucid as pl
-from pellucid.capture import Tail, capture
+from pellucid.core.capture import capture
+from pellucid.core.storage import fingerprint
+from pellucid.core.tail import Tail
 from pellucid.data.preprocess import Preprocess
-from pellucid.data.scenes import SceneDataset
 from pellucid.interpretable import Interpretation, Templates, interpret, maskings
-from pellucid.interpretable.backbones import open_backbone
-from pellucid.interpretable.saved import save_network
 from pellucid.relevance import propagate
-from pellucid.storage import fingerprint
 from pellucid.training.weights import rounded
+from pellucid.world import SceneDataset
+from pellucid.zoo.interpretable.backbones import open_backbone
+from pellucid.zoo.interpretable.saved import save_network
 
 KINDS = {
     "paper": Templates(),

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from pellucid.interpretable import Masking, Templates, learning
-from pellucid.interpretable.information import mutual_information
-from pellucid.interpretable.templates import bank, positions, prior, tau
+from pellucid.zoo.interpretable.information import mutual_information
+from pellucid.zoo.interpretable.templates import bank, positions, prior, tau
 
 GRID = (3, 3)
 BATCH, FILTERS = 5, 2

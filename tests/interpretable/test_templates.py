@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pellucid.interpretable import Templates
-from pellucid.interpretable.templates import bank, cones, positions, prior, tau
+from pellucid.zoo.interpretable.templates import bank, cones, positions, prior, tau
 
 
 def literal(row, column, grid, beta, norm):

@@ -11,18 +11,18 @@ from tests.interpretable.networks import TOP, held, plain
 from tests.networks import images
 
 import pellucid as pl
-from pellucid.checkpoint import CheckpointError
+from pellucid.core.registry import UnknownNameError
+from pellucid.core.storage import fingerprint
 from pellucid.data.preprocess import Preprocess
 from pellucid.interpretable import Templates, maskings
-from pellucid.interpretable.backbones import ALEXNET, Backbone, open_backbone, replace_head
 from pellucid.interpretable.caching import entered, finished_by, lower_maps
 from pellucid.interpretable.job import InterpretableJob, accuracy
 from pellucid.interpretable.pictures import Pictures, open_pictures
 from pellucid.interpretable.settings import InterpretableTraining
 from pellucid.interpretable.training import interpretable_card, train_interpretable
-from pellucid.registry import UnknownNameError
-from pellucid.storage import fingerprint
 from pellucid.training.loop import train
+from pellucid.zoo.checkpoint import CheckpointError
+from pellucid.zoo.interpretable.backbones import ALEXNET, Backbone, open_backbone, replace_head
 
 TINY = InterpretableTraining(images=48, epochs=2, batch_size=16, test_images=10, precision="float32")
 PREPROCESS = Preprocess.scenes(32)

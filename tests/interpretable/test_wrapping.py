@@ -10,10 +10,10 @@ from tests.networks import images, lively
 from torch import nn
 
 import pellucid as pl
-from pellucid.embedded import ScenesResNet
+from pellucid.core.registry import UnknownNameError
+from pellucid.core.storage import fingerprint
 from pellucid.interpretable import Interpretation, Masking, Templates, interpret, learning, maskings, release
-from pellucid.registry import UnknownNameError
-from pellucid.storage import fingerprint
+from pellucid.zoo.embedded import ScenesResNet
 
 
 def test_a_map_is_its_peak_under_the_cone():

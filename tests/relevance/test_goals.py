@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 import pellucid as pl
-from pellucid.batches import as_batch
+from pellucid.data.batches import as_batch
 from pellucid.relevance import propagate
 
 ASSETS = os.environ.get("PELLUCID_ASSETS")

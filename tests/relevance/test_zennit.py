@@ -6,7 +6,6 @@ from tests.networks import lively
 from torch import nn
 
 import pellucid as pl
-from pellucid.loading import import_torchvision
 from pellucid.relevance import (
     AlphaBeta,
     Composite,
@@ -19,6 +18,7 @@ from pellucid.relevance import (
     functions,
     propagate,
 )
+from pellucid.zoo.zoos import import_torchvision
 
 import_torchvision()  # zennit imports it bare
 pytest.importorskip("zennit", reason="the oracle zennit is not installed")

@@ -3,8 +3,8 @@
 import numpy as np
 from PIL import Image
 
+from pellucid.data.parts.source import PartKey
 from pellucid.interpretable.parts.filters import FilterHere, LayerTemplates, Template
-from pellucid.interpretable.parts.source import PartKey
 from pellucid.interpretable.parts.table import Examples, PartTable
 
 AWKWARD = '<script>alert("x")</script>&amp;{{ 7*7 }}'

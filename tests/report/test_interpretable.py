@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from pellucid.interpretable.parts.source import PartKey
+from pellucid.data.parts.source import PartKey
 from pellucid.interpretable.parts.table import _quantiles
 from pellucid.report import interpretable_words as say
 from pellucid.report.dissection import Store

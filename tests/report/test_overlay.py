@@ -5,8 +5,10 @@ import pytest
 import torch
 from PIL import Image
 
+from pellucid.core.geometry import Geometry
+from pellucid.core.layers import Layer
+from pellucid.core.results import Heatmap
 from pellucid.report.overlay import overlay
-from pellucid.types import Geometry, Heatmap, Layer
 
 
 def heatmap(values, status="ok", stride=1.0, size=None):

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import pellucid.report
-from pellucid.bibliography import PAPERS
+from pellucid.core.bibliography import PAPERS
 from pellucid.report import render_page, words, write_report
 
 STATIC = Path(pellucid.report.__file__).parent / "static"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from pellucid.neurons.patterns import Mining
+from pellucid.units.patterns import Mining
 
 ROOT = Path(__file__).parents[2]
 STUDIES = ROOT / "studies"

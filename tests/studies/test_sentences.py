@@ -92,7 +92,7 @@ def test_committed_results_are_those_of_the_code(study):
     if not file.is_file():
         pytest.skip("no committed results yet")
     found = json.loads(file.read_text(encoding="utf-8"))
-    from pellucid.semantics import wording as w
+    from pellucid.speech import wording as w
 
     told = found["metadata"]["thresholds"]
     assert told == {name: getattr(w, name) for name in told}

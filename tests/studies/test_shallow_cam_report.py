@@ -203,7 +203,8 @@ def test_the_picture_shows_the_embedded_world_only(monkeypatch):
 
 def test_a_map_of_one_bright_cell_still_shows_the_others():
     import pellucid as pl
-    from pellucid.types import Heatmap, Layer
+    from pellucid.core.layers import Layer
+    from pellucid.core.results import Heatmap
     from shallow_cam_maps import _drawn
 
     values = torch.zeros(1, 20, 20, dtype=torch.float64)

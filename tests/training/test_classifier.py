@@ -9,9 +9,9 @@ from safetensors import safe_open
 from tests.commandline import call
 
 import pellucid as pl
-from pellucid.data.scenes import CLASSES, SceneDataset
-from pellucid.registry import UnknownNameError
+from pellucid.core.registry import UnknownNameError
 from pellucid.training import ClassifierTraining, classifier, measured_accuracy, model_card, train_classifier
+from pellucid.world import CLASSES, SceneDataset
 
 TINY = ClassifierTraining(images=128, epochs=2, batch_size=32, size=32, test_images=40, precision="float32")
 

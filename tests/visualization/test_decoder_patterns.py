@@ -10,7 +10,7 @@ from PIL import Image
 from tests.networks import PlainNet, wrap
 
 from pellucid import Unit
-from pellucid.neurons.patterns import Pattern, Shares, mine
+from pellucid.units.patterns import Pattern, Shares, mine
 from pellucid.visualization import visualize
 from pellucid.visualization.decoder import (
     DecoderError,

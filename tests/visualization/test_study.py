@@ -37,7 +37,7 @@ def report(study):
 
 
 def test_arms_differ_by_one_component_and_all_exist(study):
-    from pellucid.registry import create
+    from pellucid.core.registry import create
 
     arms = study.arms()
     made = [create("visualization", method, **options) for method, options in arms.values()]
@@ -106,7 +106,7 @@ def test_recognition_is_counted_per_concept(measures):
 
 def test_a_unit_responds_above_the_99th_percentile_of_its_peaks(measures):
     import pellucid as pl
-    from pellucid.data.scenes import SceneDataset
+    from pellucid.world import SceneDataset
 
     net, layer = pl.load("scenes-vgg"), "features.16"
     data = SceneDataset("val", 12)

@@ -16,11 +16,11 @@ from torch import Tensor
 
 from pellucid.attribution.layercam import fuse
 from pellucid.attribution.method import Method
-from pellucid.batches import as_batch, as_layers, traces
-from pellucid.network import Network, TargetLike
-from pellucid.registry import create
-from pellucid.status import judged
-from pellucid.types import INPUT, Heatmap
+from pellucid.core.layers import INPUT
+from pellucid.core.network import Network, TargetLike
+from pellucid.core.registry import create
+from pellucid.core.results import Heatmap, judged
+from pellucid.data.batches import as_batch, as_layers, traces
 
 __all__ = ["Method", "attribute", "fuse"]
 

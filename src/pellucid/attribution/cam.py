@@ -19,9 +19,9 @@ from torch import Tensor
 
 from pellucid.attribution.gradcam import weighted
 from pellucid.attribution.method import Home, Method, Needs
-from pellucid.reading import activation, output_gradient, precise
-from pellucid.registry import register
-from pellucid.types import Trace
+from pellucid.core.capture import Trace
+from pellucid.core.reading import activation, output_gradient, precise
+from pellucid.core.registry import register
 
 
 @register("attribution", "cam", paper="zhou2016")

@@ -29,12 +29,12 @@ from torch import Tensor
 
 from pellucid.attribution.method import Method, Needs
 from pellucid.attribution.rsi_gradcam import probability
-from pellucid.capture import capture
-from pellucid.geometry import gaussian, upsample
-from pellucid.reading import groups, precise, unit
-from pellucid.registry import register
+from pellucid.core.capture import Trace, capture
+from pellucid.core.geometry import gaussian, upsample
+from pellucid.core.layers import Layer
+from pellucid.core.reading import groups, precise, unit
+from pellucid.core.registry import register
 from pellucid.relevance.walk import relevances_of
-from pellucid.types import Layer, Trace
 
 
 @register("attribution", "cf-cam", paper="sun2023")

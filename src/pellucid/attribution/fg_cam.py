@@ -27,13 +27,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pellucid.attribution.staged import Staged
-from pellucid.capture import capture
-from pellucid.reading import precise
-from pellucid.registry import UnknownNameError, register, suggest
+from pellucid.core.capture import Trace, capture
+from pellucid.core.reading import precise
+from pellucid.core.registry import UnknownNameError, register, suggest
 from pellucid.relevance.recording import Recording
 from pellucid.relevance.unknown import note_unknown
 from pellucid.relevance.walk import relevances_of
-from pellucid.types import Trace
 
 
 @register("attribution", "fg-cam", paper="qiu2023")

@@ -26,11 +26,12 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from pellucid.attribution.method import Home, Method, Needs
-from pellucid.capture import Tail
-from pellucid.geometry import Field, FieldTracer, field_of, seed, upsample
-from pellucid.reading import precise
-from pellucid.registry import register
-from pellucid.types import Trace
+from pellucid.core.capture import Trace
+from pellucid.core.fields import Field, FieldTracer, field_of, seed
+from pellucid.core.geometry import upsample
+from pellucid.core.reading import precise
+from pellucid.core.registry import register
+from pellucid.core.tail import Tail
 
 
 @register("attribution", "fullgrad", paper="srinivas2019")

@@ -19,9 +19,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pellucid.attribution.method import Method
-from pellucid.reading import activation, gradient
-from pellucid.registry import register
-from pellucid.types import Trace
+from pellucid.core.capture import Trace
+from pellucid.core.reading import activation, gradient
+from pellucid.core.registry import register
 
 
 @register("attribution", "gradcam", paper="selvaraju2017")

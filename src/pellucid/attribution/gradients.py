@@ -14,9 +14,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pellucid.attribution.method import Home, Method
-from pellucid.reading import activation, gradient
-from pellucid.registry import register, suggest
-from pellucid.types import Trace
+from pellucid.core.capture import Trace
+from pellucid.core.reading import activation, gradient
+from pellucid.core.registry import register, suggest
 
 Reduction = Literal["max", "sum", "mean", "l2"]
 

@@ -26,10 +26,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pellucid.attribution.staged import Staged
-from pellucid.capture import recorded
-from pellucid.reading import precise
-from pellucid.registry import register
-from pellucid.types import Trace
+from pellucid.core.capture import Trace, recorded
+from pellucid.core.reading import precise
+from pellucid.core.registry import register
 
 
 @register("attribution", "hierarchical", paper="cheng2022hierarchical")

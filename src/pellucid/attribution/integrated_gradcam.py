@@ -23,10 +23,10 @@ from torch import Tensor
 
 from pellucid.attribution.gradcam import weighted
 from pellucid.attribution.staged import Staged
-from pellucid.capture import capture
-from pellucid.reading import groups, precise
-from pellucid.registry import register
-from pellucid.types import Target, Trace
+from pellucid.core.capture import Trace, capture
+from pellucid.core.reading import groups, precise
+from pellucid.core.registry import register
+from pellucid.core.target import Target
 
 Point = Mapping[str, tuple[Tensor, Tensor]]  # layer → activation and gradient [batch channel h w]
 

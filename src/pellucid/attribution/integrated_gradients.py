@@ -18,10 +18,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pellucid.attribution.method import Home, Method, Needs
-from pellucid.capture import Tail, capture
-from pellucid.reading import groups, precise, tail_gradient
-from pellucid.registry import register, suggest
-from pellucid.types import INPUT, Trace
+from pellucid.core.capture import Trace, capture
+from pellucid.core.layers import INPUT
+from pellucid.core.reading import groups, precise, tail_gradient
+from pellucid.core.registry import register, suggest
+from pellucid.core.tail import Tail
 
 
 @register("attribution", "integrated-gradients", paper="sundararajan2017")

@@ -16,9 +16,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pellucid.attribution.method import Method
-from pellucid.reading import activation, gradient
-from pellucid.registry import register
-from pellucid.types import Heatmap, Trace
+from pellucid.core.capture import Trace
+from pellucid.core.reading import activation, gradient
+from pellucid.core.registry import register
+from pellucid.core.results import Heatmap
 
 
 @register("attribution", "layercam", paper="jiang2021")

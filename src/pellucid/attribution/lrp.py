@@ -21,12 +21,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pellucid.attribution.method import Home, Method, Needs
-from pellucid.reading import precise
-from pellucid.registry import register
+from pellucid.core.capture import Trace
+from pellucid.core.reading import precise
+from pellucid.core.registry import register
 from pellucid.relevance.composites import composite_named
 from pellucid.relevance.seeds import check_seed
 from pellucid.relevance.walk import relevances_of
-from pellucid.types import Trace
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,8 @@ from typing import ClassVar, Literal
 from jaxtyping import Float
 from torch import Tensor
 
+from pellucid.core.capture import Trace
 from pellucid.relevance.unknown import without_rule
-from pellucid.types import Trace
 
 Needs = Literal["activation", "gradient", "passes"]
 Home = Literal["stages", "last", "input"]

@@ -26,10 +26,9 @@ from torch.overrides import TorchFunctionMode
 
 from pellucid.attribution.gradients import Reduction, check_reduction, reduced
 from pellucid.attribution.method import Home, Method, Needs
-from pellucid.capture import capture
-from pellucid.reading import RECTIFIERS, precise
-from pellucid.registry import register
-from pellucid.types import Trace
+from pellucid.core.capture import Trace, capture
+from pellucid.core.reading import RECTIFIERS, precise
+from pellucid.core.registry import register
 
 
 @dataclass(frozen=True)

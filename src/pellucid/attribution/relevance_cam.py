@@ -16,10 +16,10 @@ from torch import Tensor
 
 from pellucid.attribution.lrp import Relevance
 from pellucid.attribution.method import Home
-from pellucid.reading import precise
-from pellucid.registry import register
+from pellucid.core.capture import Trace
+from pellucid.core.reading import precise
+from pellucid.core.registry import register
 from pellucid.relevance.walk import relevances_of
-from pellucid.types import Trace
 
 
 @register("attribution", "relevance-cam", paper="lee2021")

@@ -25,10 +25,11 @@ from torch import Tensor
 
 from pellucid.attribution.gradcam import weighted
 from pellucid.attribution.integrated_gradcam import Path
-from pellucid.network import Network
-from pellucid.reading import precise
-from pellucid.registry import register
-from pellucid.types import Target, Trace
+from pellucid.core.capture import Trace
+from pellucid.core.network import Network
+from pellucid.core.reading import precise
+from pellucid.core.registry import register
+from pellucid.core.target import Target
 
 
 @register("attribution", "rsi-gradcam", paper="lucas2022")

@@ -46,16 +46,15 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pellucid.attribution.staged import Staged
-from pellucid.capture import capture
-from pellucid.geometry import gaussian
-from pellucid.reading import precise, unit
-from pellucid.registry import UnknownNameError, register, suggest
+from pellucid.core.capture import Trace, capture
+from pellucid.core.geometry import gaussian
+from pellucid.core.reading import precise, unit
+from pellucid.core.registry import UnknownNameError, register, suggest
 from pellucid.relevance.composites import composite_named
 from pellucid.relevance.passages import alike, passages
 from pellucid.relevance.recording import Recording
 from pellucid.relevance.seeds import seed_relevance
 from pellucid.relevance.unknown import note_unknown
-from pellucid.types import Trace
 
 Arm = Literal["adjacent", "spatial", "channel"]
 Start = Literal["evidence", "layercam", "contrastive", "softmax-gradient", "logit"]

@@ -18,10 +18,9 @@ from torch import Tensor
 
 from pellucid.attribution.gradients import Reduction, check_reduction, reduced
 from pellucid.attribution.method import Home, Method, Needs
-from pellucid.capture import capture
-from pellucid.reading import groups, precise
-from pellucid.registry import register
-from pellucid.types import Trace
+from pellucid.core.capture import Trace, capture
+from pellucid.core.reading import groups, precise
+from pellucid.core.registry import register
 
 
 @register("attribution", "smoothgrad", paper="smilkov2017")

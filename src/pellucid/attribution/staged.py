@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pellucid.attribution.method import Method, Needs
-from pellucid.types import Trace
+from pellucid.core.capture import Trace
 
 
 @dataclass(frozen=True)

@@ -29,12 +29,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pellucid.attribution.method import Home, Method, Needs
-from pellucid.reading import precise
-from pellucid.registry import register
+from pellucid.core.capture import Trace
+from pellucid.core.reading import precise
+from pellucid.core.registry import register
 from pellucid.relevance.composites import Composite
 from pellucid.relevance.rules import Group, Problem, Rule
 from pellucid.relevance.walk import relevances_of
-from pellucid.types import Trace
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from pellucid.attribution import Method
     from pellucid.commands.sources import Source
-    from pellucid.network import Network
-    from pellucid.run import RunDirectory
+    from pellucid.core.network import Network
+    from pellucid.core.run import RunDirectory
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def run(arguments: Sequence[str]) -> int:
         with_parameters(Attribute, "attribution", "method", arguments), "attribute", arguments
     )
     from pellucid.commands.work import one_by_one, prepare, results, verdict
-    from pellucid.registry import create
+    from pellucid.core.registry import create
 
     method = create("attribution", options.method, **vars(options.parameters))
     net, gathered = prepare(options)
@@ -58,9 +58,9 @@ def run(arguments: Sequence[str]) -> int:
 
 def _one(source: Source, net: Network, method: Method, options: Attribute, directory: RunDirectory) -> None:
     import pellucid as pl
+    from pellucid.core.storage import write_arrays, write_bytes
     from pellucid.data.preprocess import to_batch
     from pellucid.report.overlay import overlay
-    from pellucid.run import write_arrays, write_bytes
 
     picture = source.picture(options.max_pixels)
     layers = options.layers or None

@@ -11,16 +11,16 @@ import torch
 from torch import Tensor
 
 from pellucid.attribution import Method, attribute
-from pellucid.batches import as_batch
-from pellucid.capture import capture
 from pellucid.commands.comparison import Comparison, Entry
 from pellucid.commands.masks import mask_of
 from pellucid.commands.sources import Source
+from pellucid.core.capture import capture
+from pellucid.core.layers import INPUT
+from pellucid.core.network import Network
+from pellucid.core.run import RunDirectory
+from pellucid.data.batches import as_batch
 from pellucid.evaluation import Case, Measurement, Metric, merge
 from pellucid.evaluation.controls import blurred, controls
-from pellucid.network import Network
-from pellucid.run import RunDirectory
-from pellucid.types import INPUT
 
 if TYPE_CHECKING:
     from pellucid.commands.evaluate import Evaluate

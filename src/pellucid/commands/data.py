@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pellucid.commands.console import say
 from pellucid.commands.options import File, Folder, Number, flag, parse
-from pellucid.registry import suggest
+from pellucid.core.registry import suggest
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -89,7 +89,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _sheet(options: Sheet) -> None:
-    from pellucid.data.scenes import contact_sheet
+    from pellucid.world import contact_sheet
 
     _check_picture(options.out)
     sheet = contact_sheet(
@@ -104,7 +104,7 @@ def _sheet(options: Sheet) -> None:
 
 
 def _export(options: Export) -> None:
-    from pellucid.data.scenes import export_broden
+    from pellucid.world import export_broden
 
     share, size = options.confounding, options.size
     export_broden(options.out, options.split, options.count, confounding=share, size=size)
@@ -114,8 +114,8 @@ def _export(options: Export) -> None:
 def _scene(options: OneScene) -> None:
     from PIL import Image
 
-    from pellucid.data.scenes import draw, render
-    from pellucid.run import write_text
+    from pellucid.core.storage import write_text
+    from pellucid.world import draw, render
 
     _check_picture(options.out)
     rendering = render(draw(options.index, split=options.split), options.size)
@@ -141,7 +141,7 @@ def _check_picture(file: Path) -> None:
 def _save(picture: Image.Image, file: Path) -> None:
     from PIL import Image
 
-    from pellucid.run import write_bytes
+    from pellucid.core.storage import write_bytes
 
     stream = io.BytesIO()
     picture.save(stream, Image.registered_extensions()[file.suffix.lower()])

@@ -26,10 +26,10 @@ from pellucid.commands.options import (
 )
 
 if TYPE_CHECKING:
+    from pellucid.core.network import Network
+    from pellucid.core.run import RunDirectory
     from pellucid.data.concepts import ConceptSource
     from pellucid.dissection import UnitTable
-    from pellucid.network import Network
-    from pellucid.run import RunDirectory
 
 UNFINISHED = "unfinished"
 _SHOWN = 3  # problems of a set that are printed
@@ -73,9 +73,9 @@ def run(arguments: Sequence[str]) -> int:
         from pellucid.commands.dissect_compare import compare
 
         return compare(options.compare, options.layers, options.out)
+    from pellucid.core.storage import fingerprint
     from pellucid.data.concepts import open_concepts
-    from pellucid.run import fingerprint
-    from pellucid.semantics.pictures import pictures_for
+    from pellucid.explanation.pictures import pictures_for
 
     settings = settings_of(Settings, vars(options.settings))
     net = options.noted()
@@ -110,7 +110,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def _layers(net: Network, options: Dissect) -> list[str]:
     """The layers asked for. Raises UnknownNameError for an unknown one, ValueError for the input."""
-    from pellucid.types import INPUT
+    from pellucid.core.layers import INPUT
 
     names = list(dict.fromkeys(options.layers or net.default_layers))
     if INPUT in names:

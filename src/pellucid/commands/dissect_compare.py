@@ -8,12 +8,13 @@ from pathlib import Path
 
 from pellucid.commands.console import say
 from pellucid.commands.dissect_results import read, stems
+from pellucid.core.registry import UnknownNameError, suggest
+from pellucid.core.run import RunDirectory
+from pellucid.core.storage import write_json, write_text
 from pellucid.dissection import UnitTable
 from pellucid.dissection import compare as compared
-from pellucid.registry import UnknownNameError, suggest
 from pellucid.report.dissection import file_names
 from pellucid.report.dissection_compare import write_comparison
-from pellucid.run import RunDirectory, write_json, write_text
 
 _NAME = "comparison"
 

@@ -10,15 +10,16 @@ from typing import Any
 from PIL import Image
 from safetensors import safe_open
 
+from pellucid.core.network import Network
+from pellucid.core.run import RunDirectory
+from pellucid.core.storage import write_text
 from pellucid.data.concepts import ConceptSource
 from pellucid.dissection import UnitTable, load, save, summarized, to_csv, write_published
 from pellucid.dissection.sampling import seen_as
 from pellucid.dissection.storing import KIND
 from pellucid.dissection.table import THRESHOLD
-from pellucid.network import Network
+from pellucid.explanation.pictures import Pictures
 from pellucid.report.dissection import file_names, write_dissection
-from pellucid.run import RunDirectory, write_text
-from pellucid.semantics.pictures import Pictures
 
 _PROBLEMS = "problems.jsonl"
 _FILES = (".html", ".json", ".safetensors", ".csv", ".published.csv")

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from pellucid.attribution import Method
     from pellucid.commands.comparison import Comparison
     from pellucid.commands.sources import Gathered
+    from pellucid.core.network import Network
+    from pellucid.core.run import RunDirectory
     from pellucid.evaluation import Metric
-    from pellucid.network import Network
-    from pellucid.run import RunDirectory
 
 CONTROLS = ("random", "random-blurred", "center", "edges", "blurred")
 USUAL = CONTROLS[1:]
@@ -75,7 +75,7 @@ def run(arguments: Sequence[str]) -> int:
     options: Any = parse(command, "evaluate", arguments)
     from pellucid.commands.bench import Bench
     from pellucid.commands.work import in_batches, prepare, results, verdict
-    from pellucid.registry import create
+    from pellucid.core.registry import create
 
     at_least(options.batch_size, 1, "batch-size")
     metric = create("evaluation", options.metric, **vars(options.parameters))
@@ -105,7 +105,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def _chosen(options: Evaluate, metric: Metric) -> tuple[list[Method], list[str]]:
     """The methods and controls, the baseline among them. Raises UnknownNameError or ValueError."""
-    from pellucid.registry import UnknownNameError, create, names, suggest
+    from pellucid.core.registry import UnknownNameError, create, names, suggest
 
     known = names("attribution")
     methods, controls = _listed(options.methods), _listed(options.controls)
@@ -198,7 +198,7 @@ def _places(
 
 def _write(comparison: Comparison, directory: RunDirectory) -> None:
     from pellucid.commands.comparison_figure import figure
-    from pellucid.run import write_bytes, write_json, write_text
+    from pellucid.core.storage import write_bytes, write_json, write_text
 
     drawn = figure(comparison)
     if drawn is None:

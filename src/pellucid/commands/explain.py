@@ -24,13 +24,13 @@ from pellucid.commands.options import (
 
 if TYPE_CHECKING:
     from pellucid.commands.sources import Gathered, Source
-    from pellucid.network import Network
-    from pellucid.neurons.patterns import Patterns
-    from pellucid.run import RunDirectory
-    from pellucid.semantics import Explanation
-    from pellucid.semantics.concepts import Names
-    from pellucid.semantics.pictures import Pictures
-    from pellucid.semantics.sight import Recognizing
+    from pellucid.core.network import Network
+    from pellucid.core.run import RunDirectory
+    from pellucid.explanation import Explanation
+    from pellucid.explanation.concepts import Names
+    from pellucid.explanation.pictures import Pictures
+    from pellucid.explanation.sight import Recognizing
+    from pellucid.units.patterns import Patterns
 
 
 @dataclass(frozen=True)
@@ -77,11 +77,11 @@ def run(arguments: Sequence[str]) -> int:
     """Parse, explain image by image, and say where the page is."""
     options = parse(Explain, "explain", arguments)
     from pellucid.commands.work import one_by_one, prepare, results, verdict
-    from pellucid.registry import get, names
-    from pellucid.semantics.languages import check_language
-    from pellucid.semantics.patterns import patterns_for
-    from pellucid.semantics.pictures import pictures_for
-    from pellucid.semantics.sight import recognizer_for
+    from pellucid.core.registry import get, names
+    from pellucid.explanation.patterns import patterns_for
+    from pellucid.explanation.pictures import pictures_for
+    from pellucid.explanation.sight import recognizer_for
+    from pellucid.speech.languages import check_language
 
     at_least(options.units, 1, "units")
     check_language(options.language)
@@ -137,7 +137,7 @@ class _Pages:
 
     def make(self, source: Source) -> None:
         """Explain one picture and write what was found."""
-        from pellucid.semantics import explain
+        from pellucid.explanation import explain
 
         options = self.options
         explanation: Explanation = explain(
@@ -162,8 +162,8 @@ class _Pages:
         self._save(source, explanation)
 
     def _save(self, source: Source, explanation: Explanation) -> None:
+        from pellucid.core.storage import write_arrays, write_json, write_text
         from pellucid.report import render_page
-        from pellucid.run import write_arrays, write_json, write_text
 
         named = {**explanation.image, "name": source.name}
         document = explanation.to_json(pictures=True)
@@ -189,8 +189,8 @@ class _Pages:
         """The page that leads to all others, and lists what could not be done."""
         if self.index is None or not self.entries:
             return
+        from pellucid.core.storage import write_text
         from pellucid.report import render_index
-        from pellucid.run import write_text
 
         facts = self.directory.facts
         left = [(one["name"], in_flags(one["reason"])) for one in (*facts["failed"], *facts["skipped"])]
@@ -207,9 +207,9 @@ class _Pages:
 
 
 def _names(net: Network, options: Explain) -> Names:
-    """What neurons are called by. Raises as `pellucid.semantics.concepts.names_for` does."""
-    from pellucid.semantics.builder import all_names
-    from pellucid.semantics.request import last_layer
+    """What neurons are called by. Raises as `pellucid.explanation.concepts.names_for` does."""
+    from pellucid.explanation.explaining import all_names
+    from pellucid.explanation.request import last_layer
 
     place = last_layer(net, options.layers or None)
     table: Any = {} if options.table == "none" else options.table

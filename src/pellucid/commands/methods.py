@@ -30,7 +30,7 @@ class Methods:
 def run(arguments: Sequence[str]) -> int:
     """Print the list."""
     options = parse(Methods, "methods", arguments)
-    from pellucid.registry import KINDS, get, names
+    from pellucid.core.registry import KINDS, get, names
 
     kinds = (options.kind,) if options.kind else tuple(kind for kind in KINDS if names(kind))
     listed = {kind: [_about(kind, name, get(kind, name)) for name in names(kind)] for kind in kinds}
@@ -59,7 +59,7 @@ def _lines(entry: dict[str, Any], width: int) -> list[str]:
 
 
 def _about(kind: str, name: str, method: Any) -> dict[str, Any]:
-    from pellucid.bibliography import PAPERS
+    from pellucid.core.bibliography import PAPERS
 
     return {
         "kind": kind,

@@ -33,12 +33,12 @@ def run(arguments: Sequence[str]) -> int:
     if options.layers is not None:
         return _layers(options.layers, options)
     if options.zoo is not None:
-        from pellucid.loading import zoo_names
+        from pellucid.zoo.zoos import zoo_names
 
         names = zoo_names(options.zoo)
         say(json.dumps(names, indent=1) if options.json else "\n".join(names))
         return 0
-    from pellucid.embedded import INTERPRETABLE, NAMES, weights_of
+    from pellucid.zoo.embedded import INTERPRETABLE, NAMES, weights_of
 
     embedded = [{"name": name, "shipped": weights_of(name).is_file()} for name in (*NAMES, *INTERPRETABLE)]
     say(json.dumps(embedded, indent=1) if options.json else _embedded(embedded))

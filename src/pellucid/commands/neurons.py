@@ -21,10 +21,10 @@ from pellucid.commands.options import (
 
 if TYPE_CHECKING:
     from pellucid.commands.sources import Gathered, Source
-    from pellucid.network import Network
-    from pellucid.neurons.criterion import Criterion
-    from pellucid.run import RunDirectory
-    from pellucid.types import UnitScores
+    from pellucid.core.network import Network
+    from pellucid.core.results import UnitScores
+    from pellucid.core.run import RunDirectory
+    from pellucid.units.criterion import Criterion
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,8 @@ def run(arguments: Sequence[str]) -> int:
     """Parse, with the criterion's parameters among the flags, and rank."""
     options: Any = parse(with_parameters(Neurons, "neurons", "criterion", arguments), "neurons", arguments)
     from pellucid.commands.work import one_by_one, prepare, results, verdict
-    from pellucid.registry import create
-    from pellucid.run import write_json
+    from pellucid.core.registry import create
+    from pellucid.core.storage import write_json
 
     at_least(options.top, 1, "top")
     _check(options)
@@ -99,7 +99,7 @@ def _check(options: Any) -> None:
             )
         at_least(options.minimum, 1, "minimum")
         if options.temperature is not None:
-            from pellucid.neurons.classes import check_order
+            from pellucid.units.classes import check_order
 
             check_order(options.temperature, options.others)
     elif options.others or options.minimum != 1 or options.temperature is not None:
@@ -110,10 +110,10 @@ def _check(options: Any) -> None:
 def _by_class(options: Any, net: Network, gathered: Gathered, criterion: Criterion) -> int:
     import torch
 
-    from pellucid.batches import as_batch
     from pellucid.commands.work import one_by_one, results, verdict
-    from pellucid.neurons.classes import class_scores_of, log_odds_of
-    from pellucid.neurons.rivals import against_rivals
+    from pellucid.data.batches import as_batch
+    from pellucid.units.classes import class_scores_of, log_odds_of
+    from pellucid.units.rivals import against_rivals
 
     kept: list[tuple[UnitScores, int, float]] = []
 
@@ -152,11 +152,11 @@ def _by_class(options: Any, net: Network, gathered: Gathered, criterion: Criteri
 
 def _class_of(source: Source, net: Network) -> int:
     """The class a scene shows, or a file's folder is named after. Raises ImageError for a folder with another name."""
+    from pellucid.core.registry import UnknownNameError
     from pellucid.data.pixels import ImageError
-    from pellucid.registry import UnknownNameError
 
     if source.is_scene:
-        from pellucid.data.scenes import CLASSES
+        from pellucid.world import CLASSES
 
         name = CLASSES[source.content().scene_data.target]
     else:

@@ -14,7 +14,7 @@ import tyro
 from pellucid.commands.console import complain
 
 if TYPE_CHECKING:
-    from pellucid.network import Network
+    from pellucid.core.network import Network
 
 Command = TypeVar("Command")
 _Head = Literal["auto", "softmax", "sigmoid", "binary", "probabilities"]
@@ -140,7 +140,7 @@ def with_parameters(
     The method is the one that ``--option`` names in the arguments. ``defaults``: method → parameters for which the
     command has a default of its own. Raises UnknownNameError for another method.
     """
-    from pellucid.registry import get
+    from pellucid.core.registry import get
 
     name = str(next(field.default for field in dataclasses.fields(command) if field.name == option))
     for place, word in enumerate(arguments):

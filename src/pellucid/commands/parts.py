@@ -24,10 +24,10 @@ from pellucid.commands.options import (
 )
 
 if TYPE_CHECKING:
+    from pellucid.core.network import Network
+    from pellucid.core.run import RunDirectory
     from pellucid.interpretable.parts import PartSource, PartTable
     from pellucid.interpretable.parts.viewing import Viewer
-    from pellucid.network import Network
-    from pellucid.run import RunDirectory
 
 _SHOWN = 3  # problems of a set that are printed
 
@@ -79,8 +79,9 @@ def run(arguments: Sequence[str]) -> int:
         at_least(options.per_class, 1, "per-class")
     from pellucid.commands.sources import gather
     from pellucid.commands.work import verdict
+    from pellucid.core.run import RunDirectory
+    from pellucid.core.storage import fingerprint
     from pellucid.interpretable.parts import measure_parts, open_parts
-    from pellucid.run import RunDirectory, fingerprint
 
     settings = settings_of(PartSettings, vars(options.settings))
     net = options.noted()

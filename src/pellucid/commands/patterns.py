@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from pellucid.commands.sources import Source
-    from pellucid.network import Network
-    from pellucid.neurons.patterns import Patterns
-    from pellucid.run import RunDirectory
-    from pellucid.semantics.concepts import Names
+    from pellucid.core.network import Network
+    from pellucid.core.run import RunDirectory
+    from pellucid.explanation.concepts import Names
+    from pellucid.units.patterns import Patterns
 
 _SCENES = "scenes:train/0-799"
 _MAX_PIXELS = 100_000_000
@@ -53,10 +53,11 @@ def run(arguments: Sequence[str]) -> int:
     """Parse, with the parameters of mining among the flags, and mine."""
     options: Any = parse(_command(), "patterns", arguments)
     from pellucid.commands.sources import gather
+    from pellucid.core.run import RunDirectory
+    from pellucid.core.storage import fingerprint
     from pellucid.data.preprocess import to_batch
-    from pellucid.neurons.patterns import Mining, mine
-    from pellucid.run import RunDirectory, fingerprint
-    from pellucid.semantics.concepts import names_for
+    from pellucid.explanation.concepts import names_for
+    from pellucid.units.patterns import Mining, mine
 
     settings = Mining(**vars(options.mining))
     net = options.noted()
@@ -82,7 +83,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _command() -> type[Any]:
-    from pellucid.neurons.patterns import Mining
+    from pellucid.units.patterns import Mining
 
     about = " ".join((Mining.__doc__ or "").partition("Raises")[0].split())
     made = dataclasses.make_dataclass(
@@ -119,7 +120,7 @@ def given_labels(net: Network, sources: Sequence[Source]) -> list[int]:
 
 def _summary(found: Patterns, names: Names) -> str:
     """A sentence for the first pattern of every class."""
-    from pellucid.semantics.patterns import sentence
+    from pellucid.explanation.patterns import sentence
 
     lines = [
         sentence(found.of_class(one.name)[0], names).replace("**", "") for one in found.summary if one.kept
@@ -131,9 +132,9 @@ def _write(
     found: Patterns, names: Names, pictures: Sequence[Image.Image], files: Sequence[str], directory: RunDirectory
 ) -> None:  # fmt: skip
     """The patterns, with names of files and words, and the sheet of their regions; listed in run.json."""
-    from pellucid.neurons.patterns import overlay
-    from pellucid.semantics.patterns import concepts, sentence, words
-    from pellucid.storage import write_bytes
+    from pellucid.core.storage import write_bytes
+    from pellucid.explanation.patterns import concepts, sentence, words
+    from pellucid.units.patterns import overlay
     from pellucid.visualization.sheet import png, sheet
 
     for one in found.patterns:

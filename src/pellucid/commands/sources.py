@@ -97,7 +97,7 @@ def gather(named: Sequence[str], recursive: bool) -> Gathered:
 
 def _scenes(text: str) -> list[Source]:
     """The scenes that ``scenes:test/17`` or ``scenes:test/0-59`` names. Raises ValueError for another form."""
-    from pellucid.data.scenes import SceneDataset
+    from pellucid.world import SceneDataset
 
     split, _, numbers = text.removeprefix("scenes:").rpartition("/")
     found = re.fullmatch("([0-9]{1,9})(?:-([0-9]{1,9}))?", numbers)

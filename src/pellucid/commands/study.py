@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pellucid
 from pellucid.commands.console import say
-from pellucid.registry import suggest
+from pellucid.core.registry import suggest
 
 
 def run(arguments: Sequence[str]) -> int:

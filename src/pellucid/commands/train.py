@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pellucid.commands.console import say
-from pellucid.registry import suggest
+from pellucid.core.registry import suggest
 
 KINDS = {
     "classifier": "an embedded network from scratch, on rendered scenes of the concept world",

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from jaxtyping import UInt8
     from torch import Tensor
 
-    from pellucid.network import Network
+    from pellucid.core.network import Network
 
 _SCENES = "scenes:train/0-3999"
 _MAX_PIXELS = 100_000_000

@@ -24,10 +24,10 @@ from pellucid.commands.options import (
 )
 
 if TYPE_CHECKING:
-    from pellucid.network import Network
-    from pellucid.neurons.patterns import Patterns
-    from pellucid.run import RunDirectory
-    from pellucid.types import Unit
+    from pellucid.core.network import Network
+    from pellucid.core.results import Unit
+    from pellucid.core.run import RunDirectory
+    from pellucid.units.patterns import Patterns
     from pellucid.visualization import Visualization
 
 
@@ -76,8 +76,9 @@ def run(arguments: Sequence[str]) -> int:
     """Parse, with the method's parameters among the flags, and paint some at a time."""
     command = with_parameters(Visualize, "visualization", "method", arguments)
     options: Any = parse(command, "visualize", arguments)
-    from pellucid.registry import create
-    from pellucid.run import RunDirectory, fingerprint
+    from pellucid.core.registry import create
+    from pellucid.core.run import RunDirectory
+    from pellucid.core.storage import fingerprint
 
     for name, least in (("first", 0), ("count", 1), ("columns", 1)):
         at_least(getattr(options, name), least, name)
@@ -114,7 +115,7 @@ def _patterns(net: Network, options: Visualize) -> Patterns:
     """The patterns of a folder, those of the classes named where some are. Raises ValueError where none is left."""
     from dataclasses import replace
 
-    from pellucid.neurons.patterns import load_patterns
+    from pellucid.units.patterns import load_patterns
 
     found = load_patterns(options.patterns or "", net)
     if not options.target or options.target == (_ALL,):
@@ -131,9 +132,9 @@ def _patterns(net: Network, options: Visualize) -> Patterns:
 
 def _decoded(net: Network, real: Any, method: Any, options: Visualize, about: dict[str, Any]) -> int:
     """Patterns as the decoder paints them, fed back; with their concepts where a table names them."""
-    from pellucid.run import RunDirectory
-    from pellucid.semantics.concepts import names_for
-    from pellucid.semantics.patterns import called
+    from pellucid.core.run import RunDirectory
+    from pellucid.explanation.concepts import names_for
+    from pellucid.explanation.patterns import called
     from pellucid.visualization.certificate import own_scenes
     from pellucid.visualization.decoder import decode, load_decoder, save
 
@@ -178,7 +179,7 @@ def _wanted(net: Network, options: Visualize) -> list[Any]:
     """Units and classes in the order they were named. Raises ValueError, IndexError or UnknownNameError."""
     found: list[Any] = [unit for text in options.units for unit in units_of(text)]
     if options.layer is not None:
-        from pellucid.types import Unit
+        from pellucid.core.results import Unit
 
         width = net.layer(options.layer).shape[0]
         found += [Unit(options.layer, k) for k in range(min(options.first or width, width))]
@@ -194,7 +195,7 @@ def _wanted(net: Network, options: Visualize) -> list[Any]:
 
 def units_of(text: str) -> list[Unit]:
     """The units that ``layer4:12`` or ``layer4:0-15,40`` names; a layer's own name may hold a colon. Raises ValueError."""
-    from pellucid.types import Unit
+    from pellucid.core.results import Unit
 
     layer, colon, numbers = text.rpartition(":")
     found = []
@@ -224,7 +225,7 @@ def _real(net: Network, options: Visualize) -> Any:
 
 def _write(found: Visualization, directory: RunDirectory, options: Visualize) -> None:
     """Every picture under a name of its own, the sheet, the numbers; listed in run.json."""
-    from pellucid.storage import write_arrays, write_bytes, write_json
+    from pellucid.core.storage import write_arrays, write_bytes, write_json
     from pellucid.visualization.result import safe
     from pellucid.visualization.sheet import png
 

@@ -11,8 +11,9 @@ from typing import Any
 from pellucid.commands.console import complain
 from pellucid.commands.options import ImageOptions, plain
 from pellucid.commands.sources import Gathered, Source, gather
-from pellucid.network import Network
-from pellucid.run import RunDirectory, fingerprint
+from pellucid.core.network import Network
+from pellucid.core.run import RunDirectory
+from pellucid.core.storage import fingerprint
 
 
 def prepare(options: ImageOptions) -> tuple[Network, Gathered]:

@@ -21,6 +21,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
+from pellucid.core.registry import suggest
 from pellucid.data.images import MAX_PIXELS, ImageError, InputImage, read_image
 from pellucid.data.tensors import (
     check_layout,
@@ -28,7 +29,6 @@ from pellucid.data.tensors import (
     to_picture,
     to_pixels,
 )
-from pellucid.registry import suggest
 
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"]
 CropMode = Literal["center", "squash"]

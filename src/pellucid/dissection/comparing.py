@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from pellucid.core.registry import UnknownNameError, suggest
 from pellucid.dissection.table import THRESHOLD, UnitTable
-from pellucid.registry import UnknownNameError, suggest
 
 SCHEMA = 1
 _SHOWN = 12  # names at most in one cell of the Markdown

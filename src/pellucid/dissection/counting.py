@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 from safetensors.numpy import load_file
 
+from pellucid.core.layers import Layer
 from pellucid.data.concepts.base import ConceptSource, category_places
 from pellucid.dissection import kernels, tensors
 from pellucid.dissection.bootstrap import Intervals, weights
@@ -20,7 +21,6 @@ from pellucid.dissection.placement import Placement
 from pellucid.dissection.settings import Settings
 from pellucid.dissection.shards import Cells, Shard, Values, write_plain
 from pellucid.dissection.table import Examples, HeldOut, UnitTable
-from pellucid.types import Layer
 
 _ALL, _FIT, _HELD, _CHANCE = 0, 1, 2, 3
 

@@ -17,13 +17,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from pellucid.core.layers import INPUT
+from pellucid.core.network import Network
+from pellucid.core.storage import fingerprint
 from pellucid.data.concepts import ConceptSource, open_concepts
 from pellucid.dissection.engine import Dissection
 from pellucid.dissection.settings import Settings
 from pellucid.dissection.table import UnitTable
-from pellucid.network import Network
-from pellucid.storage import fingerprint
-from pellucid.types import INPUT
 
 
 def dissect(

@@ -25,6 +25,10 @@ from safetensors.numpy import load_file
 from torch import Tensor
 from tqdm import tqdm
 
+from pellucid.core.capture import observe
+from pellucid.core.layers import Layer
+from pellucid.core.network import Network
+from pellucid.core.storage import write_json
 from pellucid.data.concepts.base import SPLITS, ConceptSource
 from pellucid.dissection import tensors
 from pellucid.dissection.counting import BestPictures, Counter
@@ -35,10 +39,6 @@ from pellucid.dissection.sampling import Sample, Sampler
 from pellucid.dissection.settings import Settings
 from pellucid.dissection.shards import Cells, LayerShard, Shard, Values, write_plain
 from pellucid.dissection.table import UnitTable
-from pellucid.network import Network
-from pellucid.observing import observe
-from pellucid.storage import write_json
-from pellucid.types import Layer
 
 SHARD = 128  # pictures in a shard, at most
 _SHARD_BYTES = 32 << 20  # of a shard of which everything is kept, as the first of a large set may be

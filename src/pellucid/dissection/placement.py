@@ -14,7 +14,7 @@ from typing import Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from pellucid.types import Layer
+from pellucid.core.layers import Layer
 
 Anchor = Literal["effective", "nominal", "paper"]
 

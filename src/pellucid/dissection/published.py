@@ -23,10 +23,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from pellucid.core.storage import write_bytes
 from pellucid.data.concepts.base import Concept
 from pellucid.dissection.counts import Counts
 from pellucid.dissection.table import UnitTable
-from pellucid.storage import write_bytes
 
 ORDER = ("object", "color", "material", "scene", "texture", "part")
 _HEAD = ("unit", "category", "label", "score")

@@ -25,8 +25,9 @@ import scipy.linalg
 import torch
 from torch import Tensor, nn
 
-from pellucid.network import Network, undisturbed
-from pellucid.types import INPUT
+from pellucid.core.layers import INPUT
+from pellucid.core.network import Network
+from pellucid.core.running import undisturbed
 
 Real = npt.NDArray[np.float64]
 TOLERANCE = 1e-4  # of the output, relative to its largest value

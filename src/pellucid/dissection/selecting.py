@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pellucid.core.registry import UnknownNameError, suggest
 from pellucid.data.concepts.base import Concept
 from pellucid.dissection.counts import Counts
 from pellucid.dissection.table import THRESHOLD, Detection, Examples, HeldOut, UnitTable
-from pellucid.registry import UnknownNameError, suggest
 
 _PARTS = "merged"  # of the facts of a merged table: what its tables do not have in common
 

@@ -16,9 +16,9 @@ import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from pellucid.core.storage import whole
 from pellucid.dissection import collecting
 from pellucid.dissection.labels import LabelBlock
-from pellucid.storage import whole
 
 Values = npt.NDArray[np.float32]
 

@@ -20,12 +20,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from pellucid.core.registry import UnknownNameError, suggest
+from pellucid.core.storage import write_arrays, write_json
 from pellucid.data.concepts.base import Concept
 from pellucid.dissection.counts import Counts
 from pellucid.dissection.packing import Arrays, Stored, TableError, damaged, pack
 from pellucid.dissection.table import HeldOut, UnitTable
-from pellucid.registry import UnknownNameError, suggest
-from pellucid.storage import write_arrays, write_json
 
 SCHEMA = 1
 KIND = "pellucid unit table"

@@ -10,12 +10,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, overload
 
 from pellucid.attribution.method import Method
+from pellucid.core.network import Network, TargetLike
+from pellucid.core.registry import create
+from pellucid.core.results import Heatmap
 from pellucid.evaluation.cases import cases
 from pellucid.evaluation.measurement import Interval, Measurement, bootstrap, merge
 from pellucid.evaluation.metric import Case, Metric
-from pellucid.network import Network, TargetLike
-from pellucid.registry import create
-from pellucid.types import Heatmap
 
 __all__ = ["Case", "Interval", "Measurement", "Metric", "bootstrap", "evaluate", "merge"]
 
@@ -82,7 +82,7 @@ def _equipped(metric: Metric, case: Case) -> Case:
     lacking = {
         "masks": ("`masks` of the object", case.masks, "`masks=`, bool [batch height width] at input size"),
         "method": ("the method that makes the maps", case.method, "its name in place of the maps"),
-        "scenes": ("scenes of the concept world", case.scenes, "`pellucid.data.scenes.draw`"),
+        "scenes": ("scenes of the concept world", case.scenes, "`pellucid.world.draw`"),
     }
     if metric.needs in lacking:
         what, given, remedy = lacking[metric.needs]

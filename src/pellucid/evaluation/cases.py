@@ -13,12 +13,13 @@ from torch import Tensor
 
 from pellucid.attribution import attribute
 from pellucid.attribution.method import Method
-from pellucid.batches import as_batch
+from pellucid.core.network import Network, TargetLike
+from pellucid.core.registry import create
+from pellucid.core.results import Heatmap
+from pellucid.core.target import Target
+from pellucid.data.batches import as_batch
 from pellucid.evaluation.metric import Case
 from pellucid.evaluation.scores import at_once, running
-from pellucid.network import Network, TargetLike
-from pellucid.registry import create
-from pellucid.types import Heatmap, Target
 
 
 def cases(
@@ -73,10 +74,10 @@ def cases(
 def _renderings(images: Any) -> tuple[Any, tuple[Any, ...] | None]:
     """Pictures that can be read, and the renderings of the concept world where that is what came."""
     listed = list(images) if isinstance(images, (list, tuple)) else [images]
-    painted = [type(one).__module__.startswith("pellucid.data.scenes") for one in listed]
+    painted = [type(one).__module__.startswith("pellucid.world") for one in listed]
     if not any(painted):
         return images, None
-    from pellucid.data.scenes import Rendering, Scene, render
+    from pellucid.world import Rendering, Scene, render
 
     found = [render(one) if isinstance(one, Scene) else one for one in listed]
     odd = [type(one).__name__ for one in found if not isinstance(one, Rendering)]

@@ -17,8 +17,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from pellucid.geometry import gaussian
-from pellucid.types import Heatmap
+from pellucid.core.geometry import gaussian
+from pellucid.core.results import Heatmap
 
 LUMINANCE = (0.299, 0.587, 0.114)  # Rec. 601
 

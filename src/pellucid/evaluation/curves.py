@@ -38,13 +38,13 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from tqdm import tqdm
 
+from pellucid.core.network import Network
+from pellucid.core.registry import register, suggest
+from pellucid.core.target import Target
 from pellucid.evaluation.blur import Blur, blurred, check_blur
 from pellucid.evaluation.measurement import Measurement
 from pellucid.evaluation.metric import Case, Metric, orders, undefined
 from pellucid.evaluation.scores import at_once, judge, running, scores, unit
-from pellucid.network import Network
-from pellucid.registry import register, suggest
-from pellucid.types import Target
 
 Preset = Literal["rise", "rise-batch", "group-cam", "score-cam", "quick"]
 

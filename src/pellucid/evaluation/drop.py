@@ -20,10 +20,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from pellucid.core.registry import register
 from pellucid.evaluation.measurement import Measurement
 from pellucid.evaluation.metric import Case, Metric, orders, undefined
 from pellucid.evaluation.scores import at_once, judge, running, scores, unit
-from pellucid.registry import register
 
 
 @register("evaluation", "average-drop", paper="chattopadhay2018")

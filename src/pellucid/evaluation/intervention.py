@@ -30,19 +30,19 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from pellucid.core.network import Network, TargetLike
+from pellucid.core.reading import precise
+from pellucid.core.registry import register
+from pellucid.core.storage import fingerprint
+from pellucid.core.target import Target
 from pellucid.data.preprocess import to_batch
 from pellucid.evaluation.measurement import Measurement
 from pellucid.evaluation.metric import Case, Metric, Needs
 from pellucid.evaluation.scores import at_once, judge, running
 from pellucid.evaluation.similarity import spearman
-from pellucid.network import Network, TargetLike
-from pellucid.reading import precise
-from pellucid.registry import register
-from pellucid.storage import fingerprint
-from pellucid.types import Target
 
 if TYPE_CHECKING:
-    from pellucid.data.scenes import Rendering, Scene
+    from pellucid.world import Rendering, Scene
 
 LEAST = 3  # visible parts
 REMEMBERED = 1024  # scenes per network
@@ -195,14 +195,14 @@ def _key(net: Network, weights: str, rendering: Rendering, target: Target, other
 
 
 def _rendered(scene: Any) -> Rendering:
-    from pellucid.data.scenes import Rendering, Scene, render
+    from pellucid.world import Rendering, Scene, render
 
     if isinstance(scene, Rendering):
         return scene
     if not isinstance(scene, Scene):
         raise TypeError(
             f"Expected scenes or renderings of the concept world, got {type(scene).__name__}; "
-            'try `pellucid.data.scenes.draw(0, split="test")`.'
+            'try `pellucid.world.draw(0, split="test")`.'
         )
     return render(scene)
 
@@ -233,7 +233,7 @@ def _edits(rendering: Rendering, others: bool) -> list[tuple[str, np.ndarray, Sc
 
 
 def _painted(scene: Scene, size: int) -> np.ndarray:
-    from pellucid.data.scenes import render
+    from pellucid.world import render
 
     return render(scene, size).image
 

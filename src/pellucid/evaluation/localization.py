@@ -24,10 +24,10 @@ from jaxtyping import Bool, Float
 from scipy import ndimage
 from torch import Tensor
 
+from pellucid.core.registry import register
+from pellucid.core.results import Heatmap
 from pellucid.evaluation.measurement import Measurement
 from pellucid.evaluation.metric import Case, Metric, Needs, orders
-from pellucid.registry import register
-from pellucid.types import Heatmap
 
 Maps = Heatmap | Float[Tensor, "batch h w"]
 Better = Mapping[str, Literal["higher", "lower"]]

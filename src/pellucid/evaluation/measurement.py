@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from pellucid.registry import UnknownNameError, suggest
+from pellucid.core.registry import UnknownNameError, suggest
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from pellucid.attribution.method import Method
+from pellucid.core.network import Network
+from pellucid.core.results import Heatmap
+from pellucid.core.target import Target
 from pellucid.evaluation.measurement import Measurement
-from pellucid.network import Network
-from pellucid.types import Heatmap, Target
 
 Needs = Literal["maps", "masks", "method", "scenes"]
 

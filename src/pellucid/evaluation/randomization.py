@@ -36,13 +36,13 @@ from torch import Tensor, nn
 
 from pellucid.attribution import attribute
 from pellucid.attribution.method import Method
-from pellucid.capture import capture
+from pellucid.core.capture import capture
+from pellucid.core.network import Network, TargetLike
+from pellucid.core.registry import create, register, suggest
+from pellucid.core.results import Heatmap
 from pellucid.evaluation.measurement import Measurement
 from pellucid.evaluation.metric import Case, Metric, Needs
 from pellucid.evaluation.similarity import spearman, ssim
-from pellucid.network import Network, TargetLike
-from pellucid.registry import create, register, suggest
-from pellucid.types import Heatmap
 
 MODES = ("cascading", "independent")
 CENTERED = 16  # inputs of a filter from which on its weights are made to sum to zero

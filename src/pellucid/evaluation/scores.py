@@ -14,8 +14,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from pellucid.network import Network, undisturbed
-from pellucid.types import Target
+from pellucid.core.network import Network
+from pellucid.core.running import undisturbed
+from pellucid.core.target import Target
 
 CPU_PIXELS = (
     4 * 224 * 224

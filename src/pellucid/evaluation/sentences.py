@@ -20,7 +20,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pellucid.evaluation.intervention import LEAST, Effects, agreement
-from pellucid.neurons.patterns import wilson
+from pellucid.units.patterns import wilson
 
 
 @dataclass(frozen=True)

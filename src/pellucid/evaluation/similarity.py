@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from pellucid.geometry import gaussian
+from pellucid.core.geometry import gaussian
 
 
 def spearman(

@@ -16,9 +16,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from pellucid.layers import inspect
-from pellucid.network import undisturbed
-from pellucid.registry import UnknownNameError, suggest
+from pellucid.core.layers import inspect
+from pellucid.core.registry import UnknownNameError, suggest
+from pellucid.core.running import undisturbed
 
 
 def finished_by(module: nn.Module, layer: str, image: Float[Tensor, "1 channel h w"]) -> tuple[str, ...]:

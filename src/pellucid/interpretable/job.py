@@ -15,14 +15,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pellucid.interpretable.backbones import Backbone, open_backbone
+from pellucid.core.network import Network
 from pellucid.interpretable.caching import entered, finished_by, lower_maps
-from pellucid.interpretable.lesson import Lesson, learning
 from pellucid.interpretable.pictures import Pictures
 from pellucid.interpretable.settings import InterpretableTraining
-from pellucid.interpretable.wrapping import Interpretation, interpret
-from pellucid.network import Network
 from pellucid.training.loop import Job, device, generator, order, share
+from pellucid.zoo.interpretable.backbones import Backbone, open_backbone
+from pellucid.zoo.interpretable.lesson import Lesson, learning
+from pellucid.zoo.interpretable.wrapping import Interpretation, interpret
 
 
 class InterpretableJob(Job):

@@ -15,11 +15,11 @@ from jaxtyping import Int, UInt8
 from torch import Tensor
 from tqdm import tqdm
 
+from pellucid.core.registry import UnknownNameError, suggest
 from pellucid.data.images import ImageError, read_image
 from pellucid.data.preprocess import Preprocess
-from pellucid.data.scenes import CLASSES, Scene, draw, render
 from pellucid.interpretable.settings import InterpretableTraining
-from pellucid.registry import UnknownNameError, suggest
+from pellucid.world import CLASSES, Scene, draw, render
 
 EVERY = 5  # of a folder's pictures, one in so many is kept for the test
 

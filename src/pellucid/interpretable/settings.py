@@ -6,8 +6,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal
 
-from pellucid.interpretable.templates import Templates
 from pellucid.training.settings import check_numbers
+from pellucid.zoo.interpretable.templates import Templates
 
 _LEAST = {"images": 2, "epochs": 1, "batch_size": 2, "test_images": 1, "seed": 0}
 _CHOICES = {

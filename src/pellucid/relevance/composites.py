@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from pellucid.registry import UnknownNameError, suggest
+from pellucid.core.registry import UnknownNameError, suggest
 from pellucid.relevance.rules import AlphaBeta, Epsilon, Gamma, Rule, ZBox, ZPlus
 
 

@@ -25,7 +25,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map_only
 
-from pellucid.network import Network
+from pellucid.core.network import Network
 from pellucid.relevance.calls import Invocation, Tag, plain_name, put_tag, tag_of, tensors_in
 from pellucid.relevance.composites import Composite
 from pellucid.relevance.ledger import Ledger

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils._pytree import tree_map_only
 
-from pellucid.reading import RECTIFIERS
+from pellucid.core.reading import RECTIFIERS
 from pellucid.relevance.affine import AffineCall, AffineRule, Convolution, Linear
 from pellucid.relevance.calls import Invocation, Tag, put_tag, tag_of, tensors_in
 from pellucid.relevance.functions import Enter, Leave, Shared, applied, summand_shares

@@ -12,8 +12,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from pellucid.layers import passive
-from pellucid.network import Network
+from pellucid.core.layers import passive
+from pellucid.core.network import Network
 from pellucid.relevance.recording import Recording
 
 WHOLE = 0.01  # what may be lost on the way to biases and ε

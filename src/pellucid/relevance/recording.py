@@ -12,9 +12,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from pellucid.capture import recorded
-from pellucid.network import Network
-from pellucid.registry import UnknownNameError, suggest
+from pellucid.core.capture import recorded
+from pellucid.core.network import Network
+from pellucid.core.registry import UnknownNameError, suggest
 from pellucid.relevance.composites import Composite, composite_named
 from pellucid.relevance.graph import graph_for
 

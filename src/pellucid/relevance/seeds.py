@@ -17,9 +17,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from pellucid.network import Network
-from pellucid.registry import UnknownNameError, suggest
-from pellucid.types import Target
+from pellucid.core.network import Network
+from pellucid.core.registry import UnknownNameError, suggest
+from pellucid.core.target import Target
 
 SEEDS = ("logit", "contrastive", "softmax-gradient")
 Seed = str | Callable[[Tensor], Tensor]

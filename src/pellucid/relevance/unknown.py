@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Iterable
 
-from pellucid.types import Trace
+from pellucid.core.capture import Trace
 
 
 def note_unknown(trace: Trace, names: Iterable[str]) -> None:

@@ -17,15 +17,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from pellucid.capture import capture
-from pellucid.layers import Layers
-from pellucid.network import Network, TargetLike
+from pellucid.core.capture import Trace, capture
+from pellucid.core.layers import INPUT, Layer, Layers
+from pellucid.core.network import Network, TargetLike
 from pellucid.relevance.composites import Composite, composite_named
 from pellucid.relevance.graph import graph_for
 from pellucid.relevance.ledger import Ledger
 from pellucid.relevance.seeds import Seed, check_seed, seed_relevance
 from pellucid.relevance.unknown import note_unknown
-from pellucid.types import INPUT, Layer, Trace
 
 
 @dataclass(frozen=True)

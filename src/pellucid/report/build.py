@@ -23,10 +23,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
-from pellucid.bibliography import PAPERS
-from pellucid.report import chinese, faithfulness, words
-from pellucid.semantics.pictures import caption
-from pellucid.storage import write_text
+from pellucid.core.bibliography import PAPERS
+from pellucid.core.storage import write_text
+from pellucid.explanation.pictures import caption
+from pellucid.report import faithfulness, words
+from pellucid.speech import pages_chinese as chinese
 
 Document = Mapping[str, Any]
 SCHEMA = 1

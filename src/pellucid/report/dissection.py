@@ -20,11 +20,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from pellucid.core.storage import write_text
 from pellucid.dissection.table import THRESHOLD, UnitTable
+from pellucid.explanation.pictures import caption, read, times
 from pellucid.report import build
 from pellucid.report import dissection_words as say
-from pellucid.semantics.pictures import caption, read, times
-from pellucid.storage import write_text
 from pellucid.visualization.stored import Stored
 
 Pictures = Callable[[int], Image.Image]
@@ -48,7 +48,7 @@ def write_dissection(
     ``pictures(i)`` gives picture i of the set as the network saw it, any mode and size; only the examples of the tables
     are asked for. ``title`` names the index (default: the network). A unit is called a detector above ``threshold``.
     ``painted``: what `pellucid.visualization.stored` found, pictures by label (``"layer4:12"``), shown beside the real ones of
-    their unit; that they are of the same network is for the caller to see to (`pellucid.semantics.pictures.pictures_for`).
+    their unit; that they are of the same network is for the caller to see to (`pellucid.explanation.pictures.pictures_for`).
     Files appear whole or not at all, the index last. Raises ValueError without a table, for a table without units or
     concepts, for a threshold outside [0, 1), and ImageError for a painted picture that cannot be read.
     """

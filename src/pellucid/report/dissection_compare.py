@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pellucid.core.storage import write_text
 from pellucid.dissection.table import THRESHOLD, UnitTable
 from pellucid.report import dissection_words as say
 from pellucid.report.dissection import axis_end, category_key, check, render, summary
-from pellucid.storage import write_text
 
 FEW = 12  # gained or lost concepts that stand open on the page
 

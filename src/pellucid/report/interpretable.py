@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from pellucid.core.storage import write_text
 from pellucid.interpretable.parts.filters import FilterHere, LayerTemplates
 from pellucid.interpretable.parts.table import PartTable
 from pellucid.report import build
 from pellucid.report import interpretable_words as say
 from pellucid.report.dissection import Pictures, Store, axis_end, file_names, side_for
-from pellucid.storage import write_text
 
 _STYLES = ("report.css", "dissection.css", "interpretable.css")
 _SIDE, _SMALL = 640, 112  # of the picture of a page about one picture, at most

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from pellucid.data.parts.source import PartKey
 from pellucid.interpretable.parts.filters import FilterHere
-from pellucid.interpretable.parts.source import PartKey
 from pellucid.interpretable.parts.table import PartTable
 from pellucid.report.dissection_words import Tile
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from pellucid.types import Heatmap
+from pellucid.core.results import Heatmap
 
 # eleven points of a dark-to-bright scale that also rises in lightness when printed in gray
 _SCALE = np.array(

@@ -39,7 +39,7 @@ def model_card(facts: Mapping[str, Any]) -> str:
     table = "\n".join(f"| {name} | {value} |" for name, value in rows.items())
     return f"""# {facts["network"]}
 
-Classifier of the ten classes of pellucid's concept world (`pellucid.data.scenes`), trained on rendered scenes
+Classifier of the ten classes of pellucid's concept world (`pellucid.world`), trained on rendered scenes
 only; {world}.
 
 | | |

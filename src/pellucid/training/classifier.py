@@ -21,14 +21,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from pellucid import embedded
 from pellucid._version import __version__
+from pellucid.core.storage import whole, write_text
 from pellucid.data.preprocess import Preprocess
-from pellucid.storage import whole, write_text
 from pellucid.training.card import model_card
 from pellucid.training.loop import Job, Record, device, first, generator, order, share, train
 from pellucid.training.settings import ClassifierTraining
 from pellucid.training.weights import machine, rounded
+from pellucid.zoo import embedded
 
 
 def train_classifier(settings: ClassifierTraining, out: Path, *, progress: bool = True) -> dict[str, Any]:
@@ -106,7 +106,7 @@ def _render(
     split: str, count: int, settings: ClassifierTraining, confounding: float, progress: bool
 ) -> tuple[Tensor, Tensor]:
     """Scenes as bytes [count 3 size size] and class indices."""
-    from pellucid.data.scenes import SceneDataset
+    from pellucid.world import SceneDataset
 
     data = SceneDataset(split=split, count=count, confounding=confounding, size=settings.size)
     images = torch.empty(count, 3, settings.size, settings.size, dtype=torch.uint8)

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, distributed, nn
 from tqdm import tqdm
 
-from pellucid.storage import whole
+from pellucid.core.storage import whole
 
 Precision = Literal["bf16", "float32"]
 _STRIDE = 100_003  # apart enough that epochs of neighboring seeds do not meet

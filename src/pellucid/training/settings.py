@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pellucid import embedded
-from pellucid.registry import UnknownNameError, suggest
+from pellucid.core.registry import UnknownNameError, suggest
+from pellucid.zoo import embedded
 
 _LEAST = {"images": 1, "epochs": 1, "batch_size": 1, "test_images": 1, "size": 32, "seed": 0}
 

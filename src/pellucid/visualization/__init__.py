@@ -16,10 +16,11 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from pellucid.network import Network, undisturbed
-from pellucid.neurons.patterns import Pattern
-from pellucid.registry import create
-from pellucid.types import Unit
+from pellucid.core.network import Network
+from pellucid.core.registry import create
+from pellucid.core.results import Unit
+from pellucid.core.running import undisturbed
+from pellucid.units.patterns import Pattern
 from pellucid.visualization.ascent import Run, climb
 from pellucid.visualization.certificate import Certificate, as_real, certificates
 from pellucid.visualization.draws import Stream

@@ -16,11 +16,11 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from pellucid.core.network import Network
 from pellucid.data.tensors import to_bytes
-from pellucid.embedded import ScenesResNet, ScenesVGG
-from pellucid.network import Network
 from pellucid.visualization.objective import Objective, Reading, evaluate
 from pellucid.visualization.problem import cut_for, single_unit
+from pellucid.zoo.embedded import ScenesResNet, ScenesVGG
 
 SCENES = 200
 _BATCH = 32
@@ -110,7 +110,7 @@ def own_scenes(net: Network, count: int | None = None) -> UInt8[Tensor, "scene 3
     """Validation scenes for an embedded network, with the backgrounds it knows; None for any other."""
     if not isinstance(net.module, (ScenesVGG, ScenesResNet)):
         return None
-    from pellucid.data.scenes import CLASSES, SceneDataset
+    from pellucid.world import CLASSES, SceneDataset
 
     if net.classes != tuple(CLASSES):
         return None
@@ -125,7 +125,7 @@ def as_real(
     net: Network, images: Any, normalized: bool | None = None
 ) -> Float[Tensor, "real channel h w"] | None:
     """Normalized real images: the user's, or scenes for an embedded network."""
-    from pellucid.batches import as_batch
+    from pellucid.data.batches import as_batch
 
     if images is None:
         scenes = own_scenes(net)

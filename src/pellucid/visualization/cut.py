@@ -2,7 +2,7 @@
 
 A hook on the last of their calls leaves the pass by an exception of its own, so whatever stands behind the layers is not run,
 in any module graph. The hooks live as long as the pass. The network's own modules are used, with frozen weights in evaluation
-mode (`pellucid.network.undisturbed`), so gradients reach the picture alone.
+mode (`pellucid.core.running.undisturbed`), so gradients reach the picture alone.
 
 A unit behind a rectifier that is off everywhere has no gradient. `Rectified` remembers what went into every rectifier: where
 the output of one is the layer's activation, its input can be climbed in the activation's place until the unit is on.
@@ -18,11 +18,10 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from pellucid.capture import unreached
-from pellucid.layers import Call
-from pellucid.network import Network
-from pellucid.reading import RECTIFIERS
-from pellucid.types import INPUT
+from pellucid.core.capture import unreached
+from pellucid.core.layers import INPUT, Call
+from pellucid.core.network import Network
+from pellucid.core.reading import RECTIFIERS
 
 
 class Cut:

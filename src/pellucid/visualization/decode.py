@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from pellucid.registry import register
+from pellucid.core.registry import register
 from pellucid.visualization.decoder.decoding import stretched
 from pellucid.visualization.decoder.model import Decoder, DecoderError, load_decoder
 from pellucid.visualization.draws import Stream, Transforms

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pellucid.registry import register
+from pellucid.core.registry import register
 from pellucid.visualization.draws import Transforms, normal
 from pellucid.visualization.method import Adam, Method
 from pellucid.visualization.problem import Problem

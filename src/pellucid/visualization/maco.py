@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pellucid.registry import register
+from pellucid.core.registry import register
 from pellucid.visualization.draws import Stream, Transforms, normal
 from pellucid.visualization.method import Adam, Method
 from pellucid.visualization.problem import Problem

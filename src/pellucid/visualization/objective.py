@@ -23,9 +23,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from pellucid.network import Network
-from pellucid.reading import precise
-from pellucid.types import Layer
+from pellucid.core.layers import Layer
+from pellucid.core.network import Network
+from pellucid.core.reading import precise
 
 At = Literal["mean", "center"] | tuple[int, int]
 

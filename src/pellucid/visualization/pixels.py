@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from pellucid.registry import register
+from pellucid.core.registry import register
 from pellucid.visualization.draws import Transforms, normal
 from pellucid.visualization.method import Method, Painter
 from pellucid.visualization.problem import Problem

@@ -11,8 +11,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from pellucid.core.network import Network
 from pellucid.data.tensors import to_bytes
-from pellucid.network import Network
 from pellucid.visualization.cut import Cut, Rectified
 from pellucid.visualization.draws import Stream
 from pellucid.visualization.objective import Channel, Objective, Reading, evaluate

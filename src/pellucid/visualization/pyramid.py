@@ -27,7 +27,7 @@ from jaxtyping import Bool
 from torch import Tensor
 from torch.nn import functional as F
 
-from pellucid.registry import register
+from pellucid.core.registry import register
 from pellucid.visualization.colors import natural
 from pellucid.visualization.draws import Transforms, normal
 from pellucid.visualization.method import Method, Painter

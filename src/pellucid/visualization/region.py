@@ -11,10 +11,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from pellucid.capture import capture
-from pellucid.geometry import upsample
-from pellucid.registry import create
-from pellucid.types import Layer
+from pellucid.core.capture import capture
+from pellucid.core.geometry import upsample
+from pellucid.core.layers import Layer
+from pellucid.core.registry import create
 from pellucid.visualization.objective import Atom, Channel, Class, Direction
 from pellucid.visualization.problem import Problem
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from jaxtyping import Float
 from torch import Tensor
 
+from pellucid.core.storage import write_arrays, write_bytes, write_json
 from pellucid.data.tensors import to_bytes, to_picture
-from pellucid.storage import write_arrays, write_bytes, write_json
 from pellucid.visualization.certificate import Certificate
 from pellucid.visualization.sheet import png, sheet
 

@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from pellucid.registry import register
+from pellucid.core.registry import register
 from pellucid.visualization.draws import Transforms
 from pellucid.visualization.method import Method, Painter
 from pellucid.visualization.pixels import gray_noise

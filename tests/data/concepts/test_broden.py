@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pellucid.data.concepts import BrodenConcepts, LabelError, SceneConcepts
+from pellucid.data.concepts import BrodenConcepts, LabelError
+from pellucid.data.concepts.maps import encode_labels
 from pellucid.data.images import ImageError
-from pellucid.data.scenes import export_broden
-from pellucid.data.scenes.export import encode_labels
+from pellucid.world import export_broden
+from pellucid.world.concepts import SceneConcepts
 
 HEADER = ["image", "split", "ih", "iw", "sh", "sw", "color", "object", "part", "scene"]
 

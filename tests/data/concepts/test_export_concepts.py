@@ -13,17 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pellucid.data.concepts import (
-    BrodenConcepts,
-    Concept,
-    ConceptSource,
-    LabelError,
-    Labels,
-    SceneConcepts,
-    export_broden,
-)
+from pellucid.data.concepts import BrodenConcepts, Concept, ConceptSource, LabelError, Labels, export_broden
 from pellucid.data.concepts.maps import nearest
 from pellucid.data.images import ImageError, InputImage
+from pellucid.world.concepts import SceneConcepts
 
 CONCEPTS = (
     Concept(1, "car", "object", ("auto", "motor; car")),

@@ -14,11 +14,11 @@ from pellucid.data.concepts import (
     CocoConcepts,
     CubConcepts,
     FolderConcepts,
-    SceneConcepts,
     VocConcepts,
     export_broden,
     open_concepts,
 )
+from pellucid.world.concepts import SceneConcepts
 
 
 def image(path: Path, numbers: object = ((1, 1), (1, 0))) -> None:

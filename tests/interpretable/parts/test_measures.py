@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from tests.interpretable.parts import made, twin
 from tests.networks import InplaceNet, family, wrap
 
-from pellucid.capture import capture
+from pellucid.core.capture import capture
+from pellucid.core.registry import UnknownNameError
 from pellucid.interpretable.parts import Part, PartKey, PartSettings, measure_parts
 from pellucid.interpretable.parts.spread import distances, spread, spread_draws
-from pellucid.registry import UnknownNameError
 
 QUIET = {"resamples": 0, "draws": 0, "progress": False}
 DIAGONAL = 16 * 2**0.5

@@ -11,14 +11,14 @@ from PIL import Image
 from scipy.io import savemat
 from tests.interpretable.parts import made
 
+from pellucid.core.registry import UnknownNameError
 from pellucid.data.concepts import LabelError, open_concepts
 from pellucid.data.images import ImageError
-from pellucid.data.scenes import draw, render
+from pellucid.data.parts.source import PartedImage
 from pellucid.data.transform import Preprocess
 from pellucid.interpretable.parts import Part, PartKey, open_parts
-from pellucid.interpretable.parts.source import PartedImage
 from pellucid.interpretable.parts.viewing import Labels, Viewer
-from pellucid.registry import UnknownNameError
+from pellucid.world import draw, render
 
 
 def picture(path, size=(60, 40)):

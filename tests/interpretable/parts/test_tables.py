@@ -13,7 +13,8 @@ from tests.interpretable.parts import made
 from tests.interpretable.parts.test_measures import same
 from tests.networks import InplaceNet, family, wrap
 
-from pellucid.capture import capture
+from pellucid.core.capture import capture
+from pellucid.core.registry import UnknownNameError
 from pellucid.interpretable import Interpretation, Templates, interpret
 from pellucid.interpretable.parts import (
     PartKey,
@@ -26,7 +27,6 @@ from pellucid.interpretable.parts import (
 )
 from pellucid.interpretable.parts.storing import to_csv
 from pellucid.interpretable.parts.table import change
-from pellucid.registry import UnknownNameError
 
 LAYER = "features.13"
 

@@ -12,5 +12,4 @@ from pellucid.data.concepts.cub import CubConcepts as CubConcepts
 from pellucid.data.concepts.export import export_broden as export_broden
 from pellucid.data.concepts.folder import FolderConcepts as FolderConcepts
 from pellucid.data.concepts.opening import open_concepts as open_concepts
-from pellucid.data.concepts.scenes import SceneConcepts as SceneConcepts
 from pellucid.data.concepts.voc import VocConcepts as VocConcepts

@@ -21,11 +21,11 @@ from typing import Any
 
 import numpy as np
 
+from pellucid.core.registry import suggest
 from pellucid.data.concepts.base import Concept, LabelError, Labels, Problem, sorted_concepts
 from pellucid.data.concepts.listed import Entry, ListedConcepts, Presence, side, usable
 from pellucid.data.concepts.maps import Mask, check_shape, layered, stacked, upright_size
 from pellucid.data.concepts.regions import Points, decode_runs, paint_polygon
-from pellucid.registry import suggest
 
 _PREFIX = "instances_"
 

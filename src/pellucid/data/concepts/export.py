@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from pellucid.core.storage import write_bytes
 from pellucid.data.concepts.base import ConceptSource, LabelError, Labels, Numbers
-from pellucid.data.concepts.maps import Mask, layered, nearest
+from pellucid.data.concepts.maps import Mask, encode_labels, layered, nearest
 from pellucid.data.images import ImageError
-from pellucid.data.scenes.export import encode_labels, write_atomic
 
 _FIXED = ("image", "split", "ih", "iw", "sh", "sw")
 _WORDS = {"fit": "train", "held-out": "val"}
@@ -78,7 +78,7 @@ def export_broden(source: ConceptSource, folder: str | Path, *, size: int = 224)
             f"Expected at least one readable picture in {source.name}, got none; try another set."
         )
     _write_tables(source, folder, tally)
-    write_atomic(folder / "index.csv", _csv((*_FIXED, *source.categories), rows))
+    write_bytes(folder / "index.csv", _csv((*_FIXED, *source.categories), rows))
     return folder
 
 
@@ -90,7 +90,7 @@ def _write_picture(source: ConceptSource, index: int, images: Path, size: int) -
     path.parent.mkdir(exist_ok=True)
     if not path.exists():
         picture = source.picture(index).image.convert("RGB")
-        write_atomic(path, _png(picture.resize((size, size), Image.Resampling.BILINEAR)))
+        write_bytes(path, _png(picture.resize((size, size), Image.Resampling.BILINEAR)))
     return stem
 
 
@@ -112,7 +112,7 @@ def _write_labels(
             file = f"{stem}_{name}{f'_{place}' if place else ''}.png"
             parts.append(file)
             if not (images / file).exists():
-                write_atomic(images / file, _png(Image.fromarray(encode_labels(layer.astype(np.int64)))))
+                write_bytes(images / file, _png(Image.fromarray(encode_labels(layer.astype(np.int64)))))
         cells.append(";".join(parts))
     return cells
 
@@ -136,17 +136,17 @@ def _write_tables(source: ConceptSource, folder: Path, tally: _Tally) -> None:
         rows.append((concept.number, concept.name, kind, images, coverage, ";".join(names)))
         table = by_category[concept.category]
         table.append((1 + len(table), concept.number, concept.name, images, coverage))
-    write_atomic(
+    write_bytes(
         folder / "label.csv", _csv(("number", "name", "category", "frequency", "coverage", "syns"), rows)
     )
     kinds: list[tuple[Any, ...]] = []
     for name, table in by_category.items():
-        write_atomic(
+        write_bytes(
             folder / f"c_{name}.csv", _csv(("code", "number", "name", "frequency", "coverage"), table)
         )
         numbers = [row[1] for row in table]
         kinds.append((name, min(numbers), max(numbers), len(numbers), sum(row[3] for row in table)))
-    write_atomic(folder / "category.csv", _csv(("name", "first", "last", "count", "frequency"), kinds))
+    write_bytes(folder / "category.csv", _csv(("name", "first", "last", "count", "frequency"), kinds))
 
 
 def _csv(header: Iterable[str], rows: Iterable[tuple[Any, ...]]) -> bytes:
@@ -171,4 +171,4 @@ def _claim(folder: Path, recipe: str) -> None:
             f"Expected an empty folder or an export of the same set and size, got {folder}; try another."
         )
     if not note.exists():
-        write_atomic(note, content)
+        write_bytes(note, content)

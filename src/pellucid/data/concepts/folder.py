@@ -23,11 +23,11 @@ from typing import Literal
 
 import numpy as np
 
+from pellucid.core.registry import suggest
 from pellucid.data.concepts.base import Concept, Labels, Numbers, Problem, sorted_concepts
 from pellucid.data.concepts.boxes import Box, box_maps, boxed_sets, read_boxes
 from pellucid.data.concepts.listed import Entry, ListedConcepts, Presence, Rows, side, usable, whole_number
 from pellucid.data.concepts.maps import check_shape, read_numbers, stacked, upright_size
-from pellucid.registry import suggest
 
 Merge = Literal["name", "group"]
 

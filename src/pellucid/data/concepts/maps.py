@@ -116,3 +116,13 @@ def layered(regions: Iterable[tuple[int, Mask]]) -> list[Numbers]:
         else:
             maps.append(np.where(mask, np.uint16(number), np.uint16(0)))
     return maps
+
+
+def encode_labels(numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
+    """Label numbers [h, w] as Broden's RGB [h, w, 3]: number = R + 256 * G."""
+    return np.stack([numbers % 256, numbers // 256, np.zeros_like(numbers)], -1).astype(np.uint8)
+
+
+def decode_labels(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
+    """Inverse of `encode_labels`."""
+    return pixels[..., 0].astype(np.int64) + 256 * pixels[..., 1].astype(np.int64)

@@ -8,15 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from pellucid.core.registry import suggest
 from pellucid.data.concepts.ade20k import Ade20kConcepts
 from pellucid.data.concepts.base import ConceptSource
 from pellucid.data.concepts.broden import BrodenConcepts
 from pellucid.data.concepts.coco import CocoConcepts
 from pellucid.data.concepts.cub import CubConcepts
 from pellucid.data.concepts.folder import FolderConcepts
-from pellucid.data.concepts.scenes import SceneConcepts
 from pellucid.data.concepts.voc import VocConcepts
-from pellucid.registry import suggest
 
 _LAYOUTS: dict[str, Callable[..., ConceptSource]] = {
     "broden": BrodenConcepts.of,
@@ -111,12 +110,14 @@ def _with_sets(text: str, options: dict[str, Any]) -> tuple[str, dict[str, Any]]
     return folder, {**options, "sets": names}
 
 
-def _scenes(text: str, **options: Any) -> SceneConcepts:
+def _scenes(text: str, **options: Any) -> ConceptSource:
     match = re.fullmatch(r"(?P<split>[a-z]+)?(?:/(?P<first>\d{1,9})-(?P<last>\d{1,9}))?", text)
     if match is None or (match["first"] and int(match["last"]) < int(match["first"])):
         raise ValueError(f'Expected scenes as "scenes:val/0-999", got {"scenes:" + text!r}; try that.')
     first = int(match["first"] or 0)
     count = int(match["last"]) - first + 1 if match["last"] else 1000
+    from pellucid.world.concepts import SceneConcepts  # the world stands on this room
+
     return SceneConcepts.of(count, split=match["split"] or "val", first=first, **options)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from pellucid.core.layers import Layer
 from pellucid.dissection.bootstrap import weights
 from pellucid.interpretable.parts.gathering import Gathering, partners
 from pellucid.interpretable.parts.overlap import Reach
@@ -23,7 +24,6 @@ from pellucid.interpretable.parts.table import (
     mean_by_class,
     smallest,
 )
-from pellucid.types import Layer
 
 
 class LayerCount:

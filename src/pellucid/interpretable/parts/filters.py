@@ -15,13 +15,13 @@ import numpy.typing as npt
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from pellucid.batches import as_batch
-from pellucid.interpretable.masking import Masking
-from pellucid.interpretable.parts.source import PartKey
+from pellucid.core.capture import observe
+from pellucid.core.network import Network
+from pellucid.data.batches import as_batch
+from pellucid.data.parts.source import PartKey
 from pellucid.interpretable.parts.table import PartTable
-from pellucid.interpretable.templates import positions
-from pellucid.network import Network
-from pellucid.observing import observe
+from pellucid.zoo.interpretable.masking import Masking
+from pellucid.zoo.interpretable.templates import positions
 
 
 @dataclass(frozen=True)

@@ -18,16 +18,16 @@ import torch
 from safetensors.numpy import load_file
 from torch import Tensor
 
+from pellucid.core.capture import observe
+from pellucid.core.layers import Layer
+from pellucid.core.network import Network
 from pellucid.data.concepts.base import LabelError
 from pellucid.data.images import ImageError
+from pellucid.data.parts.source import PartSource
 from pellucid.dissection.quantile import Bound, Selection, count_above
 from pellucid.dissection.shards import Cells, write_plain
 from pellucid.interpretable.parts.settings import PartSettings
-from pellucid.interpretable.parts.source import PartSource
 from pellucid.interpretable.parts.viewing import Labels, Seen, Viewer
-from pellucid.network import Network
-from pellucid.observing import observe
-from pellucid.types import Layer
 
 _AHEAD = 2  # batches that are read while one is computed
 _FIELDS = ("starts", "unit", "cell_starts", "cells", "values")

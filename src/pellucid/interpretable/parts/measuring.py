@@ -30,16 +30,16 @@ from typing import Any, overload
 
 from tqdm import tqdm
 
+from pellucid.core.layers import INPUT, Layer
+from pellucid.core.network import Network
+from pellucid.core.storage import fingerprint
 from pellucid.data.concepts.base import ConceptSource
+from pellucid.data.parts.opening import open_parts
+from pellucid.data.parts.source import PartSource
 from pellucid.interpretable.parts.counting import LayerCount
 from pellucid.interpretable.parts.gathering import Gathering
-from pellucid.interpretable.parts.opening import open_parts
 from pellucid.interpretable.parts.settings import PartSettings
-from pellucid.interpretable.parts.source import PartSource
 from pellucid.interpretable.parts.table import PartTable
-from pellucid.network import Network
-from pellucid.storage import fingerprint
-from pellucid.types import INPUT, Layer
 
 
 @overload

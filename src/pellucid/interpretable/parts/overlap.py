@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from pellucid.core.layers import Layer
 from pellucid.dissection.kernels import mask_counts
 from pellucid.dissection.placement import Placement
 from pellucid.interpretable.parts.settings import Anchor, Region
-from pellucid.types import Layer
 
 Whole = npt.NDArray[np.int64]
 

@@ -19,9 +19,9 @@ import torch
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from pellucid.interpretable.parts.source import PartKey
+from pellucid.core.storage import write_arrays, write_json, write_text
+from pellucid.data.parts.source import PartKey
 from pellucid.interpretable.parts.table import Examples, PartTable
-from pellucid.storage import write_arrays, write_json, write_text
 
 KIND, SCHEMA = "pellucid part table", 1
 ENDINGS = (".json", ".safetensors", ".csv")

@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pellucid.interpretable.parts.source import PartKey
-from pellucid.registry import UnknownNameError, suggest
+from pellucid.core.registry import UnknownNameError, suggest
+from pellucid.data.parts.source import PartKey
 
 Floats = npt.NDArray[np.float64]
 Whole = npt.NDArray[np.int64]

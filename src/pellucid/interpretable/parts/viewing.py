@@ -11,11 +11,11 @@ import numpy.typing as npt
 from PIL import Image
 from torch import Tensor
 
+from pellucid.data.parts.source import Mask, PartedImage, PartSource
 from pellucid.data.tensors import to_pixels
 from pellucid.data.transform import Preprocess
 from pellucid.dissection.labels import localize
 from pellucid.dissection.sampling import seen_as
-from pellucid.interpretable.parts.source import Mask, PartedImage, PartSource
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,10 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pellucid.checkpoint import CheckpointError, fit, read_state
-from pellucid.loading import import_torchvision
-from pellucid.registry import UnknownNameError, suggest
+from pellucid.core.registry import UnknownNameError, suggest
 from pellucid.training.irenet.network import STRIDES, IRENet
+from pellucid.zoo.checkpoint import CheckpointError, fit, read_state
+from pellucid.zoo.zoos import import_torchvision
 
 ARMS = {
     "irenet": (True, True),

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pellucid.storage import whole, write_text
+from pellucid.core.storage import whole, write_text
 from pellucid.training.irenet.build import Architecture, build, load_convolutions
 from pellucid.training.irenet.card import answers, facts_of, recognizer_card, save_recognizer
 from pellucid.training.irenet.metrics import average_precision

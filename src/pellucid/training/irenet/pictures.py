@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pellucid.data.concepts.base import ConceptSource
-from pellucid.data.concepts.scenes import SceneConcepts
+from pellucid.world.concepts import SceneConcepts
 
 LEAST = {"crop": 0.05, "view": 0.01, "part in view": 0.00035}
 _WHOLE = "scene"  # the category that has no maps: it belongs to the picture

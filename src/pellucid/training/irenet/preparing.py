@@ -13,10 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pellucid.data.concepts import ConceptSource, SceneConcepts, open_concepts
+from pellucid.data.concepts import ConceptSource, open_concepts
 from pellucid.training.irenet.pictures import Pictures, Vocabulary, part_boxes
 from pellucid.training.irenet.samples import Crops, Samples, Views
 from pellucid.training.irenet.settings import RecognizerTraining
+from pellucid.world.concepts import SceneConcepts
 
 _COUNTED = 1_000  # views are drawn anew each time; so many tell how common an attribute is
 _SMALLEST = 0.125  # of a picture's shorter side: a crop of a few pixels shows nothing

@@ -13,12 +13,12 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from pellucid.batches import traces
-from pellucid.loading import load_network
-from pellucid.neurons import unit_regions
-from pellucid.registry import create
+from pellucid.core.registry import create
+from pellucid.core.results import UnitScores
+from pellucid.data.batches import traces
 from pellucid.training.irenet.pictures import Box, Pictures, around
-from pellucid.types import UnitScores
+from pellucid.units import unit_regions
+from pellucid.zoo.loading import load_network
 
 _BATCH = 16
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from pellucid.registry import UnknownNameError, suggest
+from pellucid.core.registry import UnknownNameError, suggest
 from pellucid.training.irenet.build import ARMS, NETWORKS
 from pellucid.training.irenet.network import STRIDES
 from pellucid.training.settings import check_numbers

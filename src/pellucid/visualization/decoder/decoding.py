@@ -26,11 +26,11 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from tqdm import tqdm
 
-from pellucid.batches import as_batch, traces
+from pellucid.core.network import Network
+from pellucid.data.batches import as_batch, traces
 from pellucid.data.tensors import to_bytes
-from pellucid.network import Network
-from pellucid.neurons.patterns import Occurrence, Pattern, Patterns
-from pellucid.neurons.patterns.transactions import members
+from pellucid.units.patterns import Occurrence, Pattern, Patterns
+from pellucid.units.patterns.transactions import members
 from pellucid.visualization.decoder.errors import untold
 from pellucid.visualization.decoder.model import Decoder, DecoderError, load_decoder
 

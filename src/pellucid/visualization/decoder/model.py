@@ -20,8 +20,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pellucid.network import Network
-from pellucid.storage import fingerprint, whole
+from pellucid.core.network import Network
+from pellucid.core.storage import fingerprint, whole
 
 KIND = "pellucid decoder"
 SCHEMA = 1
@@ -116,7 +116,7 @@ def load_decoder(file: str | Path, net: Network | None = None, layer: str | None
     Raises DecoderError for a missing or damaged file or another kind of weights, and, with ``net`` or ``layer``, for a
     decoder of another network or layer.
     """
-    from pellucid.checkpoint import read_state
+    from pellucid.zoo.checkpoint import read_state
 
     if not str(file):
         raise DecoderError(

@@ -11,10 +11,10 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 from tqdm import tqdm
 
+from pellucid.core.capture import observe
+from pellucid.core.network import Network
 from pellucid.data.preprocess import to_batch
 from pellucid.data.tensors import to_bytes
-from pellucid.network import Network
-from pellucid.observing import observe
 
 _AT_ONCE = 64
 

@@ -9,9 +9,9 @@ from typing import Any
 from PIL import Image
 from torch import Tensor
 
+from pellucid.core.storage import write_bytes, write_json
 from pellucid.data.tensors import to_bytes, to_picture
-from pellucid.neurons.patterns import overlay
-from pellucid.storage import write_bytes, write_json
+from pellucid.units.patterns import overlay
 from pellucid.visualization.decoder.decoding import Decoded, Decodings
 from pellucid.visualization.result import safe
 from pellucid.visualization.sheet import png, sheet

@@ -20,8 +20,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pellucid._version import __version__
-from pellucid.network import Network, undisturbed
-from pellucid.storage import fingerprint, write_text
+from pellucid.core.network import Network
+from pellucid.core.running import undisturbed
+from pellucid.core.storage import fingerprint, write_text
 from pellucid.training.loop import Job, generator, order, shares, train
 from pellucid.training.weights import machine
 from pellucid.visualization.cut import Cut

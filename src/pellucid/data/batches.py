@@ -1,0 +1,96 @@
+"""From whatever a user calls images and layers to traces, one batch after the other, with progress."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from tqdm import tqdm
+
+from pellucid.core.capture import Trace, capture
+from pellucid.core.layers import Layer
+from pellucid.core.network import Network, TargetLike
+from pellucid.core.target import Target
+
+
+def as_batch(
+    net: Network, images: Any, normalized: bool | None
+) -> Float[Tensor, "batch channel height width"]:
+    """Normalized images on the network's device and in its precision; see
+    `pellucid.data.preprocess.to_batch`."""
+    from pellucid.data.preprocess import from_floats, to_batch
+
+    with torch.inference_mode(False), torch.no_grad():
+        if isinstance(images, Tensor) and images.dtype != torch.uint8:  # no picture has to be made of it
+            batch = from_floats(images, net.preprocess, normalized)
+        else:
+            batch = to_batch(images, net.preprocess, normalized=normalized)[0]
+        batch = batch.clone() if batch.is_inference() else batch.detach()
+        return batch.to(net.device, net.dtype)
+
+
+def as_layers(net: Network, batch: Tensor, names: str | Sequence[str]) -> tuple[Layer, ...]:
+    """The named layers at the size of the batch, each once; raises UnknownNameError or ValueError for
+    none."""
+    listed = [names] if isinstance(names, str) else list(dict.fromkeys(names))
+    if not listed:
+        raise ValueError(
+            f"Expected at least one layer, got none; try {', '.join(map(repr, net.default_layers))}."
+        )
+    known = net.layers_at((int(batch.shape[2]), int(batch.shape[3])))
+    return tuple(known[name] for name in listed)
+
+
+def traces(
+    net: Network,
+    batch: Float[Tensor, "batch channel height width"],
+    layers: Sequence[str],
+    target: TargetLike,
+    batch_size: int,
+    *,
+    gradients: bool = True,
+    progress: bool | None = None,
+    label: str = "",
+) -> Iterator[Trace]:
+    """A trace for every ``batch_size`` images; the bar appears once two seconds have passed, never with
+    ``progress=False``."""
+    if batch_size < 1:
+        raise ValueError(f"Expected `batch_size` of at least 1, got {batch_size}; try 16.")
+    count = len(batch)
+    target = _checked(target, count)
+    with tqdm(total=count, desc=label, unit="image", delay=2, leave=False, disable=progress is False) as bar:
+        for first in range(0, count, batch_size):
+            part = slice(first, min(first + batch_size, count))
+            yield capture(net, batch[part], layers, _part(target, part), gradients=gradients)
+            bar.update(part.stop - part.start)
+
+
+def _checked(target: TargetLike, count: int) -> TargetLike:
+    """A target per image has to have one for each image before the first batch is run."""
+    if isinstance(target, Tensor):
+        target = target.tolist()
+    given = len(target.names) if isinstance(target, Target) else None
+    if target is not None and not isinstance(target, (int, str, Target)) and not callable(target):
+        target = list(target)
+        given = len(target)
+    if given is not None and given != count:
+        raise ValueError(
+            f"Expected one target for each of {count} images, got {given}; "
+            f"try one class for all, or a list of {count}."
+        )
+    return target
+
+
+def _part(target: TargetLike, part: slice) -> TargetLike:
+    if isinstance(target, Target):
+        return replace(
+            target,
+            indices=None if target.indices is None else target.indices[part],
+            names=target.names[part],
+            signs=None if target.signs is None else target.signs[part],
+        )
+    return target[part] if isinstance(target, list) else target

@@ -1,0 +1,177 @@
+"""What a neuron wants to see: pictures painted before, found again for the neurons of an explanation and the units of a table.
+
+`pellucid.visualization` paints and stores; here a stored picture is checked to be of this network and put into words. The number
+of a caption is the ratio of `visualization.certificate`: the unit's mean response to the painted picture over that to the best
+real one. A picture that did not switch its unit on, or that real pictures beat, is said to be so.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from pellucid.core.network import Network
+from pellucid.core.storage import fingerprint
+from pellucid.data.images import read_image
+from pellucid.visualization.stored import Stored, stored
+
+SIDE = 160  # of a picture on a card: longest side at most
+PicturesLike = str | Path | Sequence[str | Path] | None
+_LARGEST = 100_000_000
+
+
+@dataclass(frozen=True, eq=False)
+class Painted:
+    """A unit's painted picture, small; ``ratio``: how it compares with the best real picture, None where that is unknown."""
+
+    method: str
+    status: str
+    ratio: float | None
+    picture: Image.Image
+
+    @property
+    def caption(self) -> str:
+        """What may be said of the picture."""
+        return caption(self.status, self.ratio)
+
+    def to_json(self) -> dict[str, Any]:
+        """The facts, as the card of a neuron carries them; without pixels."""
+        return {"method": self.method, "status": self.status, "ratio": self.ratio}
+
+
+@dataclass(frozen=True, eq=False)
+class Pictures:
+    """Pictures by label (``"layer4:12"``), known to be of one network; ``notes``: what could not be told. Made by
+    `pictures_for`."""
+
+    found: Mapping[str, Stored] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    given: bool = True
+
+    def of(self, layer: str, unit: int) -> Painted | None:
+        """The picture of a unit; None where none was painted. Raises ValueError for a file that cannot be read."""
+        one = self.found.get(f"{layer}:{unit}")
+        return None if one is None else Painted(one.method, one.status, one.ratio, read(one, SIDE))
+
+    def missing(self, layer: str, units: Sequence[int]) -> tuple[str, ...]:
+        """One note on units without a picture, and how to paint them; none where all have one or none were asked for."""
+        left = [str(unit) for unit in units if f"{layer}:{unit}" not in self.found]
+        if not left or not self.given:
+            return ()
+        which = f"neuron {left[0]}" if len(left) == 1 else f"neurons {', '.join(left)}"
+        return (
+            f"no picture was painted of {which} of {layer}: `pellucid visualize --units {layer}:{','.join(left)} "
+            "--out FOLDER` paints what is missing, and both folders can be given",
+        )
+
+
+def pictures_for(net: Network, folders: PicturesLike | Pictures) -> Pictures:
+    """The pictures of one or several folders that `Visualization.save` or ``pellucid visualize`` wrote; of two of the same
+    unit the first.
+
+    Raises ValueError for a folder without pictures, with those of another network (other weights, or another name where the
+    folder does not tell them), or with damaged facts; TypeError for what is no folder.
+    """
+    if isinstance(folders, Pictures):
+        return folders
+    if folders is None:
+        return Pictures(given=False)
+    listed = [folders] if isinstance(folders, (str, Path)) else folders
+    if not isinstance(listed, Sequence) or not all(isinstance(one, (str, Path)) for one in listed):
+        raise TypeError(
+            f"Expected `pictures` to be a folder or a list of folders, got {type(folders).__name__}; try the one that "
+            "`pellucid visualize --out` names."
+        )
+    found: dict[str, Stored] = {}
+    notes = []
+    ours = fingerprint(net.module) if listed else ""
+    for folder in map(Path, listed):
+        theirs = _weights(folder)
+        # the same weights may have been loaded under another name, from another path
+        for label, one in _read_facts(folder, None if theirs == ours else net.name).items():
+            found.setdefault(label, one)
+        if theirs is None:
+            notes.append(
+                f"the pictures of `{folder.name}` do not say with which weights of {net.name} they were painted; they are "
+                "taken on trust"
+            )
+        elif theirs != ours:
+            raise ValueError(
+                f"Expected pictures of this network, `{net.name}` with weights {ours[:12]}, got those of weights "
+                f"{theirs[:12]} in `{folder}`; paint them anew with `pellucid visualize`."
+            )
+    return Pictures(found, tuple(notes), bool(listed))
+
+
+def read(one: Stored, side: int) -> Image.Image:
+    """A stored picture in RGB, its longest side at most ``side``. Raises ImageError for a file that cannot be read."""
+    picture = read_image(one.file, max_pixels=_LARGEST).image.convert("RGB")
+    picture.thumbnail((side, side), Image.Resampling.LANCZOS)
+    return picture
+
+
+def caption(status: str, ratio: float | None) -> str:
+    """What may be said of a picture.
+
+    >>> caption("ok", 2.71), caption("ok", 0.998)
+    ('what it wants to see: 2.7 × the best real picture', 'painted, but only 0.99 × the best real picture')
+    >>> caption("never active", None)
+    'painted, but never active: this is not what it wants to see'
+    """
+    if status != "ok":
+        return f"painted, but {status}: this is not what it wants to see"
+    if ratio is None:
+        return "what it wants to see; not compared with real pictures"
+    if ratio <= 0:
+        return "painted, but real pictures excite it and this one does not"
+    return f"{'what it wants to see:' if ratio >= 1 else 'painted, but only'} {times(ratio)} the best real picture"
+
+
+def times(ratio: float) -> str:
+    """A ratio in two or more digits; below 1 it is never rounded up to 1.
+
+    >>> times(2.79), times(0.999), times(1234.5), times(0.0001)
+    ('2.8 ×', '0.99 ×', '1,234 ×', '<0.01 ×')
+    """
+    if 0 < ratio < 0.01:
+        return "<0.01 ×"
+    if ratio < 1:
+        return f"{math.floor(ratio * 100) / 100:.2f} ×"
+    return f"{ratio:,.{0 if ratio >= 100 else 1}f} ×"
+
+
+def _read_facts(folder: Path, network: str | None) -> dict[str, Stored]:
+    """What `stored` finds, held to be what it says. Raises ValueError."""
+    try:
+        found = stored(folder, network)
+        sound = all(_is_sound(folder, one) for one in found.values())
+    except (LookupError, TypeError, AttributeError):
+        sound = False
+    if not sound:
+        raise ValueError(
+            f"Expected whole facts in `{folder / 'visualization.json'}`, got damaged ones; paint them anew with "
+            "`pellucid visualize`."
+        )
+    return found
+
+
+def _is_sound(folder: Path, one: Stored) -> bool:
+    """Is everything of its kind, and the file in the folder itself?"""
+    ratio = one.ratio is None or (type(one.ratio) in (int, float) and math.isfinite(one.ratio))
+    words = all(isinstance(word, str) for word in (one.label, one.status, one.method))
+    return ratio and words and one.file.parent == folder
+
+
+def _weights(folder: Path) -> str | None:
+    """With which weights a folder was painted; None where it does not say."""
+    try:
+        run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        return str(run["network"]["sha256"]) if run["command"] == "visualize" else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

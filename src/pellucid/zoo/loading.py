@@ -1,0 +1,248 @@
+"""`load`: a network by embedded name, zoo name, checkpoint or live module, with fitting preprocessing and
+class names."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pellucid.core.network import Network
+from pellucid.core.registry import UnknownNameError, suggest
+from pellucid.data.preprocess import Preprocess
+from pellucid.zoo import embedded
+from pellucid.zoo.checkpoint import SUFFIXES, CheckpointError, fit, not_finite, read_state
+from pellucid.zoo.zoos import (
+    Classes,
+    Loaded,
+    _from_timm,
+    _from_torchvision,
+    _outputs,
+    import_torchvision,
+    zoo_names,
+)
+
+
+def load_network(
+    source: Any,
+    *,
+    weights: str | Path | None = None,
+    classes: Classes = None,
+    preprocess: Preprocess | None = None,
+    input_shape: tuple[int, int, int] | None = None,
+    head: str = "auto",
+    output: str | int | Callable[[Any], Tensor] | None = None,
+    name: str | None = None,
+    device: str | torch.device | None = None,
+    dtype: torch.dtype | None = None,
+    **architecture: Any,
+) -> Network:
+    """See `pellucid.load`; ``architecture`` goes to the zoo's constructor (for example ``num_classes=7``)."""
+    notes: tuple[str, ...] = ()
+    default: Preprocess | None = None
+    if isinstance(source, nn.Module):
+        given = dict(architecture, weights=weights, device=device, dtype=dtype)
+        _check_live(source, [option for option, value in given.items() if value is not None])
+        module = source
+    elif isinstance(source, (str, Path)):
+        # parameters made in inference mode could never be differentiated through
+        with torch.inference_mode(False):
+            module, default, classes, notes = _by_name(str(source), weights, classes, architecture)
+            module = module.to(device=device, dtype=dtype)
+    else:
+        got = type(source).__name__
+        raise TypeError(f"Expected a name, a file or an nn.Module, got {got}; try `pl.load('scenes-vgg')`.")
+    if preprocess is None:
+        preprocess = _at_size(default, input_shape) if default else _assumed(module, input_shape)
+        if default is None:
+            guess = "ImageNet mean and standard deviation" if preprocess.channels == 3 else "mean 0.5"
+            notes += (f"preprocessing was not given: {guess} assumed",)
+    return Network(
+        module,
+        preprocess,
+        name=name or (type(source).__name__ if isinstance(source, nn.Module) else str(source)),
+        classes=read_classes(classes),
+        input_shape=input_shape,
+        head=head,
+        output=output,
+        notes=notes,
+    )
+
+
+def _check_live(module: nn.Module, options: list[str]) -> None:
+    if options:
+        raise TypeError(
+            "Expected a live module to be as it should be (weights, device, dtype), "
+            f"got {', '.join(f'`{option}`' for option in options)} too; change the module first."
+        )
+    for key, tensor in module.state_dict().items():
+        if isinstance(tensor, nn.parameter.UninitializedParameter | nn.parameter.UninitializedBuffer):
+            raise ValueError(
+                f"Expected a module with weights, got the uninitialized `{key}`; run it once on an image "
+                "first."
+            )
+        if tensor.is_inference():
+            raise ValueError(
+                f"Expected weights that gradients can pass, got `{key}`, made inside "
+                "`torch.inference_mode()`; "
+                "make the module outside of it."
+            )
+    bad = not_finite(module.state_dict())
+    if bad:
+        raise ValueError(
+            f"Expected finite weights, got NaN or infinity in {bad} of {type(module).__name__}; "
+            "the training probably diverged, try an earlier checkpoint."
+        )
+
+
+def _at_size(preprocess: Preprocess, input_shape: tuple[int, int, int] | None) -> Preprocess:
+    """The zoo's preprocessing for another input size, with the same share of the picture cut off."""
+    if input_shape is None or preprocess.size in (None, input_shape[1:]):
+        return preprocess
+    assert preprocess.size is not None
+    ratio = (preprocess.resize or min(preprocess.size)) / min(preprocess.size)
+    return replace(preprocess, resize=round(ratio * min(input_shape[1:])), crop=input_shape[1:])
+
+
+def _assumed(module: nn.Module, input_shape: tuple[int, int, int] | None) -> Preprocess:
+    """Preprocessing for a module nothing is known of: its first convolution tells the channels."""
+    first = next((child for child in module.modules() if isinstance(child, nn.Conv2d)), None)
+    channels, height, width = input_shape or (first.in_channels if first is not None else 3, 224, 224)
+    if channels == 3:
+        mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    elif channels == 1:
+        mean, std = (0.5,), (0.25,)  # type: ignore[assignment]
+    else:
+        raise ValueError(
+            f"Expected a network for color or gray images, got one that reads {channels} channels; "
+            "try `preprocess=` with your own callable settings."
+        )
+    return Preprocess(resize=min(height, width), crop=(height, width), mean=mean, std=std, channels=channels)
+
+
+def _by_name(source: str, weights: str | Path | None, classes: Classes, options: dict[str, Any]) -> Loaded:
+    zoo, _, name = source.partition(":")
+    if name and zoo in ("torchvision", "timm"):
+        build = _from_torchvision if zoo == "torchvision" else _from_timm
+        module, preprocess, found, notes = build(name, weights, options)
+        if classes is None and found is None and weights is not None and _outputs(module) == 1000:
+            found = "imagenet"
+        return module.eval(), preprocess, found if classes is None else classes, notes
+    if source in embedded.NAMES:
+        return _embedded(source, Path(weights) if weights else embedded.weights_of(source), classes, options)
+    if source in embedded.INTERPRETABLE:
+        return _from_file(Path(weights) if weights else embedded.weights_of(source), classes, options)
+    if Path(source).suffix in SUFFIXES or Path(source).is_file():
+        if weights is not None:
+            raise TypeError(
+                f"Expected `weights` with the name of a network, got both `{source}` and `{weights}`."
+            )
+        return _from_file(Path(source), classes, options)
+    zoo_name = f"torchvision:{source}"
+    listed = zoo_names("torchvision")
+    known = (*embedded.NAMES, *embedded.INTERPRETABLE)
+    hint = f"try `{zoo_name}`." if zoo_name in listed else suggest(source, [*known, *listed])
+    raise UnknownNameError(
+        f"Expected an embedded network ({', '.join(known)}), `torchvision:NAME`, `timm:NAME` or a "
+        f"weights file, got `{source}`; {hint}"
+    )
+
+
+def _embedded(name: str, file: Path, classes: Classes, options: dict[str, Any]) -> Loaded:
+    from pellucid.world import CLASSES
+
+    module = embedded.architecture(name)(**options)
+    fit(module, read_state(file)[0], file)
+    return module.eval(), Preprocess.scenes(), tuple(CLASSES) if classes is None else classes, ()
+
+
+def _from_file(file: Path, classes: Classes, options: dict[str, Any]) -> Loaded:
+    metadata = read_state(file)[1]
+    if "interpretation" in metadata:
+        return _interpretable(file, metadata, classes, options)
+    arch = metadata.get("architecture") or metadata.get("arch", "")
+    if arch in embedded.ARCHITECTURES:
+        return _embedded(arch, file, classes, options)
+    if arch.startswith(("torchvision:", "timm:")):
+        return _by_name(arch, file, classes, options)
+    example = f"torchvision:{arch}" if arch.isidentifier() else "torchvision:resnet18"
+    raise CheckpointError(
+        f"Expected weights that name their architecture, got `{file}`, which does not say it in a way "
+        "known here; "
+        f"try `pl.load('{example}', weights='{file.name}')`, or load them into your module and pass that."
+    )
+
+
+def _interpretable(file: Path, metadata: dict[str, str], classes: Classes, options: dict[str, Any]) -> Loaded:
+    """A network with masked layers, or its ordinary twin: the file says how it was made."""
+    from pellucid.zoo.interpretable.saved import read_network
+
+    if options:
+        raise TypeError(
+            f"Expected an interpretable network as its file says, got {', '.join(options)} too; leave them out."
+        )
+    module, preprocess, named = read_network(file, metadata)
+    return module, preprocess, named if classes is None else classes, ()
+
+
+def read_classes(classes: Classes) -> tuple[str, ...] | None:
+    """Class names from a list, ``"imagenet"``, or a file: one name per line, a JSON list, or a JSON object
+    by index."""
+    if classes is None or not isinstance(classes, (str, Path)):
+        return None if classes is None else tuple(map(str, classes))
+    if classes == "imagenet":
+        import_torchvision()
+        return tuple(importlib.import_module("torchvision.models._meta")._IMAGENET_CATEGORIES)
+    file = Path(classes)
+    if not file.is_file():
+        raise ValueError(
+            f'Expected class names, a list, "imagenet" or a file, got `{classes}`, which is no file.'
+        )
+    try:
+        text = file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"Expected class names in UTF-8 text, got `{file}`, which is not ({error.reason}); save it as UTF-8."
+        ) from None
+    if file.suffix != ".json":
+        return tuple(line.strip() for line in text.splitlines() if line.strip())
+    try:
+        listed = json.loads(text)
+        if isinstance(listed, dict):
+            listed = [listed[key] for key in sorted(listed, key=int)]
+    except ValueError as error:
+        raise ValueError(
+            f"Expected class names in `{file}`, a list or an object by index, got something else ({error})."
+        ) from error
+    return tuple(str(entry[-1]) if isinstance(entry, list) else str(entry) for entry in listed)
+
+
+def load(source: Any, **options: Any) -> Network:
+    """A `Network` from an embedded name, a zoo's name, a checkpoint or a live module.
+
+    - ``"scenes-vgg"``, ``"scenes-resnet"`` (embedded; nothing is downloaded), also with ``-confounded``;
+    - ``"torchvision:resnet18"``, ``"timm:resnet10t"``, with ``weights=`` a local file, ``"DEFAULT"`` (the
+      zoo's own, downloaded because you said so) or None (random); ``classes="imagenet"``, a list, or a file
+      with one name per line;
+    - a ``.safetensors`` file written by pellucid, which names its own architecture;
+    - an ``nn.Module``, with ``preprocess=`` and ``classes=``.
+
+    Further options: ``input_shape``, ``head``, ``output`` (see `Network`), ``device``, ``dtype``.
+    Raises UnknownNameError, CheckpointError or ValueError with what was expected, what came and what to try.
+    """
+    from pellucid.zoo.loading import load_network
+
+    if isinstance(source, Network):
+        if options:
+            raise TypeError(
+                f"Expected a loaded network as it is, got {', '.join(options)} too; load its module anew: "
+                "`pl.load(net.module, ...)`."
+            )
+        return source
+    return load_network(source, **options)
