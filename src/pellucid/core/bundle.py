@@ -1,0 +1,311 @@
+"""One file for facts and arrays: safetensors with the facts, read through a schema, in its header.
+
+    header["bundle"] = {"kind": …, "schema": …, "facts": {…}}        arrays by name behind it
+
+Facts and arrays are written together, whole or not at all, so that two that do not belong together cannot meet; equal facts
+and arrays give equal bytes (one name in the header, since the order of several is by chance). Every table on disk is one of
+these: a `Kind` names what it is, the version of its layout, and the type of its facts.
+
+Layouts before version 2 were two files, ``<stem>.json`` with the facts and ``<stem>.safetensors`` with the arrays whose SHA-256
+it names. They are still read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from pellucid.core.documents import (
+    Count,
+    DocumentError,
+    FlawError,
+    check_regular,
+    convert,
+    damaged,
+    parse,
+    plain,
+    read_regular,
+)
+from pellucid.core.storage import write_bytes
+
+F = TypeVar("F")
+
+SUFFIX = ".safetensors"
+LARGEST = 8 << 30  # bytes of a file
+_HEADER = 64 << 20  # bytes of a header
+_KEY = "bundle"
+_DTYPES = ("BOOL", "U8", "I8", "U16", "I16", "U32", "I32", "U64", "I64", "F16", "F32", "F64")
+
+
+class Arrays(dict[str, npt.NDArray[Any]]):
+    """The arrays of a file by name; `take` gives them with the type, shape and range that they must have."""
+
+    def take(
+        self,
+        name: str,
+        dtype: npt.DTypeLike,
+        shape: tuple[int | None, ...],
+        low: float | None = None,
+        high: float | None = None,
+        *,
+        nan: bool = False,
+    ) -> npt.NDArray[Any]:
+        """One array.
+
+        Args:
+            name: In the file.
+            dtype: What it is given as; the stored type must fit in it exactly.
+            shape: Its lengths; None is any.
+            low: Least value, None for any finite one.
+            high: Largest value, None for any finite one.
+            nan: Whether values may be NaN (not known).
+
+        Raises:
+            FlawError: For an array that is not there or is another.
+        """
+        value = self.get(name)
+        wanted = f"{np.dtype(dtype)} [{' '.join('…' if size is None else str(size) for size in shape)}]"
+        if value is None:
+            raise FlawError(f"{name}: expected an array {wanted}, got none")
+        fits = value.ndim == len(shape) and all(
+            size in (None, got) for size, got in zip(shape, value.shape, strict=True)
+        )
+        if not fits or not np.can_cast(value.dtype, dtype, "safe"):
+            got = f"{value.dtype} [{' '.join(map(str, value.shape))}]"
+            raise FlawError(f"{name}: expected an array {wanted}, got {got}")
+        value = value.astype(dtype)
+        if value.size and value.dtype != bool:
+            _check_range(name, value, low, high, nan)
+        return value
+
+    def optional(
+        self,
+        name: str,
+        dtype: npt.DTypeLike,
+        shape: tuple[int | None, ...],
+        *bounds: float | None,
+        **options: bool,
+    ) -> npt.NDArray[Any] | None:
+        """As `take`, None where it is not there."""
+        return self.take(name, dtype, shape, *bounds, **options) if name in self else None
+
+
+@dataclass(frozen=True, eq=False)
+class Bundle(Generic[F]):
+    """Facts and arrays that belong together; read and written by a `Kind`."""
+
+    kind: str
+    schema: int
+    facts: F
+    arrays: Arrays
+
+
+class _Head(msgspec.Struct, frozen=True):
+    kind: str
+    schema: int
+    facts: dict[str, Any] = {}
+
+
+@dataclass(frozen=True)
+class Kind(Generic[F]):
+    """A kind of bundle.
+
+    Attributes:
+        name: What the file says it is: "pellucid unit table".
+        schema: Version of its layout, 2 or more; 1 are two files.
+        facts: Type of its facts: a ``msgspec.Struct`` or a dataclass.
+        advice: What to try where a file is damaged, as it stands after "try".
+        error: What is raised.
+    """
+
+    name: str
+    schema: int
+    facts: type[F]
+    advice: str
+    error: type[DocumentError] = DocumentError
+
+    @property
+    def what(self) -> str:
+        """The name with its article: "a unit table"."""
+        noun = self.name.removeprefix("pellucid ")
+        return noun if noun.endswith("s") else f"a {noun}"
+
+    def write(self, file: Path, facts: F, arrays: Mapping[str, Any]) -> Path:
+        """Write facts and arrays (tensors or NumPy's) whole or not at all; parents are made.
+
+        Raises ValueError for facts that JSON does not have.
+        """
+        from safetensors.numpy import save
+
+        head = {"kind": self.name, "schema": self.schema, "facts": plain(facts)}
+        text = json.dumps(head, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        metadata = {_KEY: text.encode("utf-8", "replace").decode()}
+        file.parent.mkdir(parents=True, exist_ok=True)
+        return write_bytes(file, save({name: _tensor(value) for name, value in arrays.items()}, metadata))
+
+    def read(self, file: Path) -> Bundle[F]:
+        """What `write` wrote, or the two files of version 1, named by either.
+
+        Raises FileNotFoundError, and the kind's error in one line for a file that is damaged, newer, or of another kind.
+        """
+        try:
+            head, arrays = _read_pair(file) if file.suffix == ".json" else _read_file(file)
+            if head.kind != self.name:
+                raise self.error(
+                    f"Expected {self.what}, got `{file}`, which is something else ({head.kind})."
+                )
+            if not 1 <= head.schema <= self.schema:
+                raise self.error(
+                    f"Expected {self.what} of version {self.schema} or older, got `{file}` of version {head.schema}; try "
+                    "the pellucid that wrote it, or a newer one."
+                )
+            return Bundle(head.kind, head.schema, convert(head.facts, self.facts), arrays)
+        except FileNotFoundError:
+            raise FileNotFoundError(
+                f"Expected {self.what}, got `{file}`, which is not there; try {self.advice}."
+            ) from None
+        except FlawError as flaw:
+            raise self.damaged(file, flaw) from None
+
+    def damaged(self, file: Path, flaw: object) -> DocumentError:
+        """The error for a damaged file of this kind."""
+        return damaged(file, self.what, flaw, self.advice, self.error)
+
+    def files(self, folder: Path) -> Iterator[Path]:
+        """The files of this kind in a folder by name, in either layout, also damaged ones that seem to be of it."""
+        pairs = [file for file in sorted(folder.glob("*.json")) if self._is(file)]
+        beside = {file.with_suffix(SUFFIX) for file in pairs}
+        single = [file for file in folder.glob(f"*{SUFFIX}") if file not in beside and self._is(file)]
+        yield from sorted([*pairs, *single])
+
+    def _is(self, file: Path) -> bool:
+        try:
+            return kind_of(file) == self.name
+        except OSError:
+            return False
+        except FlawError:
+            if file.suffix == ".json" and file.with_suffix(SUFFIX).exists():
+                return True
+            return file.is_file() and self.name.encode() in _start(file)
+
+
+def kind_of(file: Path) -> str | None:
+    """Which kind of bundle a file is, None for another file. Raises FlawError or OSError for one that cannot be read."""
+    if file.suffix == ".json":
+        content = parse(read_regular(file))
+    else:
+        text = read_header(file)[0].get(_KEY)
+        content = None if text is None else parse(text)
+    kind = content.get("kind") if isinstance(content, dict) else None
+    return kind if isinstance(kind, str) else None
+
+
+def read_header(file: Path) -> tuple[dict[str, str], dict[str, tuple[str, tuple[int, ...]]]]:
+    """Metadata, and type and shape of every tensor of a safetensors file, without reading the tensors.
+
+    Raises FileNotFoundError, FlawError for a damaged file, a name twice, or a header of more than 64 MiB.
+    """
+    check_regular(file, LARGEST)
+    try:
+        with file.open("rb") as stream:
+            return _header(stream.read(8) + stream.read(_HEADER))
+    except OSError as error:
+        raise FlawError(f"it cannot be read ({error.strerror})") from None
+
+
+class _Entry(msgspec.Struct, frozen=True):
+    dtype: str
+    shape: tuple[Count, ...]
+
+
+def _header(content: bytes) -> tuple[dict[str, str], dict[str, tuple[str, tuple[int, ...]]]]:
+    size = int.from_bytes(content[:8], "little")
+    if size > _HEADER:
+        raise FlawError(f"expected safetensors with a header of at most {_HEADER:,} bytes, got {size:,}")
+    if not 2 <= size <= len(content) - 8:
+        raise FlawError("expected a whole safetensors file, got a part of one")
+    entries = parse(content[8 : 8 + size].rstrip(b" "))
+    if not isinstance(entries, dict):
+        raise FlawError("expected the header of safetensors, got something else")
+    metadata = convert(entries.pop("__metadata__", {}), dict[str, str])
+    tensors = convert(entries, dict[str, _Entry])
+    return metadata, {name: (entry.dtype, entry.shape) for name, entry in tensors.items()}
+
+
+def _start(file: Path) -> bytes:
+    with file.open("rb") as stream:
+        return stream.read(4096)
+
+
+def _read_file(file: Path) -> tuple[_Head, Arrays]:
+    content = read_regular(file, LARGEST)
+    metadata, _ = _header(content)
+    if _KEY not in metadata:
+        pair = file.with_suffix(".json")
+        return _read_pair(pair) if pair.is_file() else (_Head("weights or arrays alone", 0), Arrays())
+    return convert(parse(metadata[_KEY]), _Head), _arrays(content)
+
+
+def _read_pair(file: Path) -> tuple[_Head, Arrays]:
+    """The two files of version 1."""
+    facts = parse(read_regular(file))
+    if not isinstance(facts, dict) or not isinstance(facts.get("kind"), str):
+        return _Head("another JSON file", 0), Arrays()
+    head = convert({"kind": facts.pop("kind"), "schema": facts.pop("schema", None), "facts": facts}, _Head)
+    if head.schema != 1:
+        return head, Arrays()
+    arrays = file.with_suffix(SUFFIX)
+    try:
+        content = read_regular(arrays, LARGEST)
+    except FileNotFoundError:
+        raise FlawError(f"expected its arrays in `{arrays.name}` beside it, got none") from None
+    digest = facts.pop("sha256", None)
+    if digest is not None and hashlib.sha256(content).hexdigest() != digest:
+        raise FlawError(f"expected the arrays in `{arrays.name}` that it was written with, got others")
+    return head, _arrays(content)
+
+
+def _arrays(content: bytes) -> Arrays:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    for name, (dtype, _) in _header(content)[1].items():
+        if dtype not in _DTYPES:
+            raise FlawError(f"{name}: expected an array of a type that NumPy has, got {dtype[:20]}")
+    try:
+        return Arrays(load(content))
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise FlawError(f"expected a whole safetensors file, got another ({error})") from None
+
+
+def _tensor(value: Any) -> npt.NDArray[Any]:
+    if isinstance(value, Tensor):
+        widened = value.float() if value.dtype == torch.bfloat16 else value
+        value = widened.detach().cpu().numpy()
+    return np.array(value, order="C")
+
+
+def _check_range(
+    name: str, value: npt.NDArray[Any], low: float | None, high: float | None, nan: bool
+) -> None:
+    """That all values are finite (or NaN where that is allowed) and within bounds. Raises FlawError."""
+    known = value[~np.isnan(value)] if nan else value
+    if not known.size:
+        return
+    least, most = known.min(), known.max()
+    if not (np.isfinite(least) and np.isfinite(most)):
+        raise FlawError(f"{name}: expected finite values, got NaN or infinity")
+    if low is not None and least < low:
+        raise FlawError(f"{name}: expected values of at least {low:g}, got {least}")
+    if high is not None and most > high:
+        raise FlawError(f"{name}: expected values of at most {high:g}, got {most}")
