@@ -16,7 +16,7 @@ from torch import Tensor, nn
 import pellucid as pl
 from pellucid.core.storage import fingerprint
 from pellucid.data.concepts import ConceptSource, Labels, open_concepts
-from pellucid.data.images import InputImage
+from pellucid.data.images import Picture
 from pellucid.data.preprocess import Preprocess
 from pellucid.dissection import UnitTable, dissect
 from pellucid.dissection.comparing import compare
@@ -61,7 +61,7 @@ class Some(ConceptSource):
         super().__init__(inner.name, inner.concepts, inner.view)
         count = min(count, len(inner))
         self.inner, self.indices = inner, [place * len(inner) // count for place in range(count)]
-        self.kept: dict[int, tuple[InputImage, Labels]] | None = {} if keep else None
+        self.kept: dict[int, tuple[Picture, Labels]] | None = {} if keep else None
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -70,7 +70,7 @@ class Some(ConceptSource):
         """As in the set it is taken from."""
         return self.inner.picture_name(self.indices[index])
 
-    def picture(self, index: int) -> InputImage:
+    def picture(self, index: int) -> Picture:
         """A picture."""
         return self._both(index)[0]
 
@@ -82,7 +82,7 @@ class Some(ConceptSource):
         """As in the set it is taken from."""
         return self.inner.split(self.indices[index])
 
-    def _both(self, index: int) -> tuple[InputImage, Labels]:
+    def _both(self, index: int) -> tuple[Picture, Labels]:
         if self.kept is not None and index in self.kept:
             return self.kept[index]
         found = self.inner.picture(self.indices[index]), self.inner.labels(self.indices[index])

@@ -13,7 +13,7 @@ import pellucid as pl
 from dissection_networks import concepts, facts, measured, network, row, stages
 from pellucid.core.capture import observe
 from pellucid.data.concepts import ConceptSource, Labels
-from pellucid.data.images import InputImage
+from pellucid.data.images import Picture
 from pellucid.dissection import UnitTable
 from pellucid.dissection.rotation import rotated, rotated_name, rotations
 from pellucid.dissection.table import THRESHOLD
@@ -45,12 +45,12 @@ class Turned(ConceptSource):
         """As in the set it is taken from."""
         return self.inner.split(index)
 
-    def picture(self, index: int) -> InputImage:
+    def picture(self, index: int) -> Picture:
         """The turned disc on gray."""
         square = _square(self.inner.picture(index).image.convert("RGB"))
         shown = square.rotate(self.angle, Image.Resampling.BILINEAR)
         content = Image.composite(shown, Image.new("RGB", square.size, GRAY), _disc(square.width))
-        return InputImage(content, self.picture_name(index), (), content.size)
+        return Picture(content, self.picture_name(index), (), content.size)
 
     def labels(self, index: int) -> Labels:
         """The turned maps, 0 outside the disc; what holds for the whole picture stays."""

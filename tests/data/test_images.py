@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from pellucid.data.images import ImageError, InputImage, read_image
+from pellucid.data.images import ImageError, Picture, read_image
 
 
 def ramp(height: int = 24, width: int = 32) -> np.ndarray:
@@ -380,6 +380,6 @@ def test_real_photographs() -> None:
     assert len(paths) >= 100
     for path in paths[::40]:
         read = read_image(path)
-        assert isinstance(read, InputImage)
+        assert isinstance(read, Picture)
         with Image.open(path) as opened:
             np.testing.assert_array_equal(np.asarray(read.image), np.asarray(opened.convert("RGB")))

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pellucid.data.images import ImageError, InputImage, read_image
+from pellucid.data.images import ImageError, Picture, read_image
 from pellucid.data.preprocess import Preprocess, to_batch
 from pellucid.zoo.zoos import import_torchvision
 
@@ -281,7 +281,11 @@ def test_float_tensors_need_a_word() -> None:
         (torch.zeros(8, 8), True, r"Expected a float tensor of \[channel, h, w\]"),
         (torch.zeros(0, 3, 8, 8), True, "at least one pixel"),
         (torch.zeros(3, 8, 8, dtype=torch.long), None, r"got torch\.int64; try \.to\(torch\.uint8\)"),
-        (torch.zeros(3, 8, 8, dtype=torch.uint8), True, "got uint8; try without normalized"),
+        (
+            torch.zeros(3, 8, 8, dtype=torch.uint8),
+            True,
+            r"got uint8 pixels \(tensor\); try without normalized",
+        ),
         (torch.zeros(8, 8, dtype=torch.uint8), None, "uint8 tensor"),
         (torch.zeros(0, 3, 8, 8, dtype=torch.uint8), None, "empty batch"),
         (np.zeros((0, 8, 8, 3), np.uint8), None, "empty batch"),
@@ -332,7 +336,7 @@ def test_real_photographs_equal_torchvision() -> None:
     folder = Path(os.environ["PELLUCID_ASSETS"]) / "images" / "imagenet_sample"
     paths = sorted(folder.iterdir())[::40]
     batch, shown = to_batch(paths, IMAGENET)
-    assert all(isinstance(item, InputImage) for item in shown)
+    assert all(isinstance(item, Picture) for item in shown)
     for path, tensor in zip(paths, batch, strict=True):
         with Image.open(path) as opened:
             assert torch.equal(tensor, oracle(IMAGENET)(opened.convert("RGB"))), path.name

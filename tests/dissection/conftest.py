@@ -8,7 +8,7 @@ from torch import nn
 
 import pellucid as pl
 from pellucid.data.concepts.base import Concept, ConceptSource, LabelError, Labels, sorted_concepts
-from pellucid.data.images import InputImage
+from pellucid.data.images import Picture
 
 
 class MadeUp(ConceptSource):
@@ -45,7 +45,7 @@ class MadeUp(ConceptSource):
         return f"picture {index}"
 
     def picture(self, index):
-        return InputImage(Image.fromarray(self.pictures[index]), f"picture {index}", (), (24, 24))
+        return Picture(Image.fromarray(self.pictures[index]), f"picture {index}", (), (24, 24))
 
     def labels(self, index):
         if index in self.damaged:

@@ -215,7 +215,7 @@ class TestImages:
         pl.evaluate(net, scenes[0], maps(1, (64, 64)), probe())
         assert torch.equal(probe.seen[-1].masks, case.masks[:1])
         with pytest.raises(
-            TypeError, match="Expected scenes or renderings, and nothing else beside them, got Image"
+            TypeError, match="Expected scenes or renderings, and nothing else beside them, got image 1"
         ):
             pl.evaluate(net, [scenes[0], Image.new("RGB", (64, 64))], "gradcam", probe())
 
@@ -270,7 +270,7 @@ class TestMasks:
         ("method", "Expected the method that makes the maps for the metric `probe`, got none; try its name"),
         (
             "scenes",
-            "Expected scenes of the concept world for the metric `probe`, got none; try `pellucid.data",
+            "Expected scenes of the concept world for the metric `probe`, got none; try `pellucid.world",
         ),
     ],
 )

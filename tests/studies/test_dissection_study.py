@@ -11,7 +11,7 @@ from PIL import Image
 
 import pellucid as pl
 from pellucid.data.concepts import Concept, ConceptSource, Labels
-from pellucid.data.images import InputImage
+from pellucid.data.images import Picture
 
 STUDIES = Path(__file__).parents[2] / "studies"
 NEEDS = pytest.mark.skipif(
@@ -42,7 +42,7 @@ class Stripes(ConceptSource):
     def picture(self, index):
         maps = self.labels(index).maps[0]
         pixels = np.stack([maps * 20] * 3, 2).astype(np.uint8)
-        return InputImage(Image.fromarray(pixels), f"stripes {index}", (), self.size[::-1])
+        return Picture(Image.fromarray(pixels), f"stripes {index}", (), self.size[::-1])
 
     def labels(self, index):
         rows = 1 + np.arange(self.size[0], dtype=np.uint16) % 12

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from pellucid.data.images import InputImage, read_image
+from pellucid.data.images import Picture, read_image
 from pellucid.data.pixels import ImageError
 
 if TYPE_CHECKING:
     from pellucid.commands.sources import Source
 
 
-def mask_of(source: Source, picture: InputImage, folder: Path, max_pixels: int) -> npt.NDArray[np.bool_]:
+def mask_of(source: Source, picture: Picture, folder: Path, max_pixels: int) -> npt.NDArray[np.bool_]:
     """The mask of a photograph, bool [height width] of its size. Raises ImageError where there is none that fits."""
     file = folder / Path(source.name).with_suffix(".png")
     if not file.is_file():

@@ -33,7 +33,7 @@ class Source:
         return not isinstance(self.content, Path)
 
     def read(self, max_pixels: int) -> Any:
-        """A rendering, or the file's picture as an `InputImage`. Raises ImageError."""
+        """A rendering, or the file's picture as an `Picture`. Raises ImageError."""
         if self.is_scene:
             return self.content()
         from pellucid.data.images import read_image

@@ -26,9 +26,9 @@ def as_batch(
 
     with torch.inference_mode(False), torch.no_grad():
         if isinstance(images, Tensor) and images.dtype != torch.uint8:  # no picture has to be made of it
-            batch = from_floats(images, net.preprocess, normalized)
+            batch = from_floats(images, net.preprocess, normalized, net.input_shape[0])
         else:
-            batch = to_batch(images, net.preprocess, normalized=normalized)[0]
+            batch = to_batch(images, net.preprocess, normalized=normalized, channels=net.input_shape[0])[0]
         batch = batch.clone() if batch.is_inference() else batch.detach()
         return batch.to(net.device, net.dtype)
 

@@ -7,20 +7,15 @@ to be said.
 
 from __future__ import annotations
 
-import glob
-import os
-import warnings
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from pellucid.data.files import listed
-from pellucid.data.images import MAX_PIXELS, ImageError, InputImage, Skipped, read_image, read_images
+from pellucid.data.images import MAX_PIXELS, ImageError, Picture
+from pellucid.data.pictures import each_picture, pictures
 from pellucid.data.tensors import check_finite, check_layout, to_bytes, to_picture, to_pixels
 from pellucid.data.transform import CropMode, Interpolation, Preprocess
 
@@ -33,7 +28,8 @@ def to_batch(
     *,
     normalized: bool | None = None,
     max_pixels: int | None = MAX_PIXELS,
-) -> tuple[Float[Tensor, "batch channel h w"], list[InputImage]]:
+    channels: int | None = None,
+) -> tuple[Float[Tensor, "batch channel h w"], list[Picture]]:
     """A batch for the network, and beside each entry the picture to show for it.
 
     Args:
@@ -44,9 +40,10 @@ def to_batch(
         normalized: of float tensors: True when they are normalized already (used as they are, with their
             dtype, device and graph), False when they lie in [0, 1].
         max_pixels: larger files are refused before they are decoded; None for no limit.
+        channels: of normalized float tensors, by default those of `preprocess`.
 
     Returns:
-        The batch, and one `InputImage` per entry whose `.image` is the picture as the network sees it,
+        The batch, and one `Picture` per entry whose `.image` is the picture as the network sees it,
         resized and cropped, aligned with the batch pixel by pixel; of float tensors `Preprocess.denormalize`
         makes it.
 
@@ -59,86 +56,39 @@ def to_batch(
     >>> batch.shape, shown[0].image.size, shown[0].original_size
     (torch.Size([1, 3, 224, 224]), (224, 224), (60, 40))
     """
-    sources = _batch_entries(images)
     tensors: list[Tensor] = []
-    shown: list[InputImage] = []
-    for index, source in enumerate(sources):
-        name = f"image {index}" if len(sources) > 1 else None
-        if isinstance(source, Tensor) and source.dtype != torch.uint8:
-            batch = from_floats(source, preprocess, normalized)
-            pictures = _shown(batch, preprocess, name or "tensor")
-        elif isinstance(source, Tensor) and normalized:
-            raise ImageError(
-                "Expected a float tensor with normalized=True, got uint8; try without normalized"
-            )
-        else:
-            read = _read_entry(source, name, max_pixels)
-            pictures = [replace(item, image=preprocess.view(item)) for item in read]
-            _check_one_size(shown + pictures)
-            mode = "RGB" if preprocess.channels == 3 else "L"
-            batch = preprocess.normalize(
-                torch.stack([to_pixels(item.image.convert(mode)) for item in pictures])
-            )
-        tensors.append(batch)
-        shown += pictures
+    shown: list[Picture] = []
+    if isinstance(images, Tensor) and images.dtype != torch.uint8:  # all rows at once, as they are
+        batch = from_floats(images, preprocess, normalized, channels)
+        sources = pictures(batch)
+        return batch, [_shown(row, each, preprocess) for row, each in zip(batch, sources, strict=True)]
+    for picture in each_picture(images, max_pixels=max_pixels):
+        row, view = _prepared(picture, preprocess, normalized, channels)
+        tensors.append(row)
+        shown.append(view)
         _check_one_size(shown)
-    return torch.cat(tensors) if len(tensors) > 1 else tensors[0], shown
+    return torch.stack(tensors), shown
 
 
-def _batch_entries(images: Any) -> list[Any]:
-    """Sources that are one picture each, or one folder, or one tensor of floats."""
-    entries = listed(images)
-    if not entries:
-        raise ImageError("Expected at least one image, got an empty list")
-    flat: list[Any] = []
-    for entry in entries:
-        batched = isinstance(entry, np.ndarray) or (isinstance(entry, Tensor) and entry.dtype == torch.uint8)
-        if batched and entry.ndim == 4:
-            if len(entry) == 0:
-                raise ImageError(
-                    f"Expected at least one image, got an empty batch of shape {tuple(entry.shape)}"
-                )
-            flat += list(entry)
-        else:
-            flat.append(entry)
-    return flat
-
-
-def _read_entry(source: Any, name: str | None, max_pixels: int | None) -> list[InputImage]:
-    if _stands_for_many(source):
-        read, skipped = read_images(source, max_pixels=max_pixels)
-        _warn_of_failures(skipped)
-        return read
-    if isinstance(source, Tensor):
-        if source.ndim != 3:
-            shape = tuple(source.shape)
-            raise ImageError(
-                f"Expected a uint8 tensor of [channel, h, w] with or without a batch axis, got {shape}"
-            )
-        source, name = source.detach().cpu().movedim(0, -1).numpy(), name or "tensor"
-    named = (
-        isinstance(source, (str, os.PathLike)) or getattr(source, "filename", None) or hasattr(source, "read")
-    )
-    return [read_image(source, max_pixels=max_pixels, name=None if named else name)]
-
-
-def _stands_for_many(source: Any) -> bool:
-    if not isinstance(source, (str, os.PathLike)):
-        return False
-    path = os.path.expanduser(os.fspath(source))
-    return os.path.isdir(path) or (glob.has_magic(path) and not os.path.exists(path))
-
-
-def _warn_of_failures(skipped: list[Skipped]) -> None:
-    # files that are no pictures by their very name are no surprise in a folder
-    failed = [item for item in skipped if item.reason.startswith("Expected")]
-    if failed:
-        text = "; ".join(f"{Path(item.name).name}: {item.reason}" for item in failed)
-        warnings.warn(f"{len(failed)} unreadable pictures were left out: {text}", stacklevel=4)
+def _prepared(
+    picture: Picture, preprocess: Preprocess, normalized: bool | None, channels: int | None
+) -> tuple[Tensor, Picture]:
+    """The row of the batch, and the picture to show for it."""
+    if isinstance(picture.pixels, Tensor):
+        row = from_floats(picture.pixels, preprocess, normalized, channels)[0]
+        return row, _shown(row, picture, preprocess)
+    if normalized:
+        raise ImageError(
+            f"Expected a float tensor with normalized=True, got uint8 pixels ({picture.name}); try without normalized"
+        )
+    view = preprocess.view(picture)
+    mode = "RGB" if preprocess.channels == 3 else "L"
+    row = preprocess.normalize(to_pixels(view if view.mode == mode else view.convert(mode)))
+    return row, replace(picture, pixels=view)
 
 
 def from_floats(
-    tensor: Tensor, preprocess: Preprocess, normalized: bool | None
+    tensor: Tensor, preprocess: Preprocess, normalized: bool | None, channels: int | None = None
 ) -> Float[Tensor, "batch channel h w"]:
     """A float tensor, with or without a batch axis, as a batch for the network; see `to_batch`."""
     if not tensor.is_floating_point():
@@ -154,29 +104,32 @@ def from_floats(
             f"Expected a float tensor of [channel, h, w] with or without a batch axis, got {shape}"
         )
     batch = tensor if tensor.ndim == 4 else tensor[None]
-    check_layout(batch, preprocess.channels)
+    check_layout(batch, channels if channels is not None and normalized else preprocess.channels)
     check_finite(batch)
     return batch if normalized else preprocess.normalize(batch)
 
 
-def _shown(batch: Float[Tensor, "batch channel h w"], preprocess: Preprocess, name: str) -> list[InputImage]:
-    """The pictures behind a normalized batch."""
-    values = batch.detach().cpu().float()
-    low, high = preprocess.bounds()
-    # half precision is off by up to one level of 256
-    beyond = ((values < low - 0.02) | (values > high + 0.02)).flatten(1).any(1).tolist()
-    pixels = to_bytes(preprocess.denormalize(values))
-    pictures = []
-    for index, row in enumerate(pixels):
-        label = name if len(pixels) == 1 else f"{name} [{index}]"
-        notes = ("values beyond what a picture can give, shown clamped",) if beyond[index] else ()
-        pictures.append(
-            InputImage(to_picture(row).convert("RGB"), label, notes, (row.shape[2], row.shape[1]))
-        )
-    return pictures
+def _shown(row: Float[Tensor, "channel h w"], picture: Picture, preprocess: Preprocess) -> Picture:
+    """The picture behind a normalized row of floats."""
+    values = row.detach().cpu().float()
+    channels = len(values)
+    notes = picture.notes
+    if channels == preprocess.channels:
+        low, high = preprocess.bounds()
+        # half precision is off by up to one level of 256
+        if bool(((values < low - 0.02) | (values > high + 0.02)).any()):
+            notes += ("values beyond what a picture can give, shown clamped",)
+        pixels = preprocess.denormalize(values)
+    else:  # how its channels were normalized is not known
+        span = values.amax() - values.amin()
+        pixels = (values - values.amin()) / (span if span > 0 else 1)
+    if channels not in (1, 3):
+        pixels = pixels[:3] if channels > 3 else pixels[:1]
+        notes += (f"{len(pixels)} of its {channels} channels {'is' if len(pixels) == 1 else 'are'} shown",)
+    return replace(picture, pixels=to_picture(to_bytes(pixels)).convert("RGB"), notes=notes)
 
 
-def _check_one_size(shown: list[InputImage]) -> None:
+def _check_one_size(shown: list[Picture]) -> None:
     if len({item.image.size for item in shown}) > 1:
         odd = next(item for item in shown if item.image.size != shown[0].image.size)
         sizes = ", ".join(

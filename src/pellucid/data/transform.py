@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pellucid.core.registry import suggest
-from pellucid.data.images import MAX_PIXELS, ImageError, InputImage, read_image
+from pellucid.data.images import MAX_PIXELS, ImageError, Picture, read_image
 from pellucid.data.tensors import (
     check_layout,
     check_unit_range,
@@ -172,11 +172,11 @@ class Preprocess:
         squashed = self.crop_mode == "squash" and self.resize is not None
         return (self.resize, self.resize) if squashed and self.resize else None
 
-    def __call__(self, image: Image.Image | InputImage) -> Float[Tensor, "channel h w"]:
+    def __call__(self, image: Image.Image | Picture) -> Float[Tensor, "channel h w"]:
         """The normalized tensor of a picture, float32."""
         return self.normalize(to_pixels(self._prepared(image)))
 
-    def view(self, image: Image.Image | InputImage) -> Image.Image:
+    def view(self, image: Image.Image | Picture) -> Image.Image:
         """The picture the network sees, RGB, aligned with the tensor; gray if `channels` is 1."""
         return self._prepared(image).convert("RGB")
 
@@ -227,10 +227,11 @@ class Preprocess:
         mean, std = torch.tensor((self.mean, self.std), dtype=like.dtype, device=like.device)[..., None, None]
         return mean, std
 
-    def _prepared(self, image: Image.Image | InputImage) -> Image.Image:
+    def _prepared(self, image: Image.Image | Picture) -> Image.Image:
         """8-bit picture in mode RGB or L, resized and cropped."""
-        picture = image.image if isinstance(image, InputImage) else read_image(image, max_pixels=None).image
-        picture = self._resized(picture.convert("RGB" if self.channels == 3 else "L"))
+        picture = image.image if isinstance(image, Picture) else read_image(image, max_pixels=None).image
+        mode = "RGB" if self.channels == 3 else "L"
+        picture = self._resized(picture if picture.mode == mode else picture.convert(mode))
         if self.crop is None:
             return picture
         height, width = (self.crop, self.crop) if isinstance(self.crop, int) else self.crop

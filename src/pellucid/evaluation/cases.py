@@ -18,6 +18,7 @@ from pellucid.core.registry import create
 from pellucid.core.results import Heatmap
 from pellucid.core.target import Target
 from pellucid.data.batches import as_batch
+from pellucid.data.pictures import pictures
 from pellucid.evaluation.metric import Case
 from pellucid.evaluation.scores import at_once, running
 
@@ -38,8 +39,8 @@ def cases(
     """One case, or one for each layer; see `pellucid.evaluate`."""
     if batch_size < 1:
         raise ValueError(f"Expected `batch_size` of at least 1, got {batch_size}; try 16.")
-    pictures, renderings = _renderings(images)
-    batch = as_batch(net, pictures, normalized)
+    given, renderings = _renderings(images)
+    batch = as_batch(net, given, normalized)
     method: Method | None = create("attribution", maps) if isinstance(maps, (str, Method)) else None
     if method is not None:
         few = min(16, batch_size)  # gradients take memory
@@ -73,17 +74,16 @@ def cases(
 
 def _renderings(images: Any) -> tuple[Any, tuple[Any, ...] | None]:
     """Pictures that can be read, and the renderings of the concept world where that is what came."""
-    listed = list(images) if isinstance(images, (list, tuple)) else [images]
-    painted = [type(one).__module__.startswith("pellucid.world") for one in listed]
-    if not any(painted):
+    if isinstance(images, Tensor):
         return images, None
-    from pellucid.world import Rendering, Scene, render
-
-    found = [render(one) if isinstance(one, Scene) else one for one in listed]
-    odd = [type(one).__name__ for one in found if not isinstance(one, Rendering)]
+    given = pictures(images)
+    known = [picture.rendering for picture in given]
+    if not any(known):
+        return given, None
+    odd = [picture.name for picture in given if picture.rendering is None]
     if odd:
         raise TypeError(f"Expected scenes or renderings, and nothing else beside them, got {odd[0]}.")
-    return [one.image for one in found], tuple(found)
+    return given, tuple(known)
 
 
 def _object_masks(

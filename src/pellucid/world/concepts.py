@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from pellucid.data.concepts.base import Concept, ConceptSource, Labels, sorted_concepts
-from pellucid.data.images import InputImage
+from pellucid.data.images import Picture
 from pellucid.world.vocabulary import CATEGORIES
 
 _MAPS = ("object", "part", "material", "texture", "color")
@@ -58,10 +58,10 @@ class SceneConcepts(ConceptSource):
         """As ``scene-val-12``."""
         return f"scene-{self.dataset.split}-{self.first + index}"
 
-    def picture(self, index: int) -> InputImage:
+    def picture(self, index: int) -> Picture:
         """The painted scene."""
         painted = self._rendering(index)
-        return InputImage(
+        return Picture(
             Image.fromarray(painted.image), self.picture_name(index), (), (painted.size, painted.size)
         )
 

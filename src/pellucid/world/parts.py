@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from pellucid.core.registry import suggest
-from pellucid.data.images import InputImage
+from pellucid.data.images import Picture
 from pellucid.data.parts.source import Part, PartedImage, PartSource
 from pellucid.world import CLASSES, SPLITS, Rendering, draw, render
 
@@ -94,7 +94,7 @@ class SceneParts(PartSource):
 
     def __getitem__(self, index: int) -> PartedImage:
         painted = self._rendering(index)
-        image = InputImage(
+        image = Picture(
             Image.fromarray(painted.image), self.picture_name(index), (), (painted.size, painted.size)
         )
         return PartedImage(image, painted.scene_data.label, scene_parts(painted))

@@ -112,6 +112,16 @@ class Rendering:
     color: Labels
     index: npt.NDArray[np.int16]
 
+    def rendered(self) -> Rendering:
+        """Itself: scenes and renderings are asked alike for what is known of every pixel."""
+        return self
+
+    @property
+    def object_name(self) -> str | None:
+        """Name of the main object; None where there is none."""
+        thing = self.scene_data.thing
+        return None if thing is None else thing.name
+
     @property
     def size(self) -> int:
         """Side of the picture in pixels."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .geometry import Loop, center
 from .vocabulary import (
@@ -25,6 +25,9 @@ from .vocabulary import (
     TEXTURES,
     check_name,
 )
+
+if TYPE_CHECKING:
+    from .render import Rendering
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +134,12 @@ class Scene:
     thing: Thing | None
     before: tuple[Part, ...] = ()
     mark: Part | None = None
+
+    def rendered(self) -> Rendering:
+        """The scene painted, 128 pixels square; see `pellucid.world.render`."""
+        from .render import render
+
+        return render(self)
 
     @property
     def target(self) -> int:

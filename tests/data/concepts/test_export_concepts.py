@@ -15,7 +15,7 @@ from PIL import Image
 
 from pellucid.data.concepts import BrodenConcepts, Concept, ConceptSource, LabelError, Labels, export_broden
 from pellucid.data.concepts.maps import nearest
-from pellucid.data.images import ImageError, InputImage
+from pellucid.data.images import ImageError, Picture
 from pellucid.world.concepts import SceneConcepts
 
 CONCEPTS = (
@@ -42,11 +42,11 @@ class Made(ConceptSource):
     def picture_name(self, index: int) -> str:
         return f"some folder/ä {index}.jpg"
 
-    def picture(self, index: int) -> InputImage:
+    def picture(self, index: int) -> Picture:
         if index in self.bad:
             raise ImageError("Expected an image, got none")
         self.asked.append(index)
-        return InputImage(Image.new("RGB", (30, 20), (index, 0, 0)), "made", (), (30, 20))
+        return Picture(Image.new("RGB", (30, 20), (index, 0, 0)), "made", (), (30, 20))
 
     def labels(self, index: int) -> Labels:
         if index + 100 in self.bad:

@@ -7,7 +7,7 @@ from PIL import Image
 from torch import nn
 
 import pellucid as pl
-from pellucid.data.images import ImageError, InputImage
+from pellucid.data.images import ImageError, Picture
 from pellucid.data.transform import Preprocess
 from pellucid.interpretable.parts import Part, PartedImage, PartSource
 
@@ -57,7 +57,7 @@ class Made(PartSource):
 def parted(pixels, parts, kind="bird", name="made"):
     """A picture from uint8 [h w 3] and name → Part."""
     image = Image.fromarray(np.asarray(pixels, np.uint8))
-    return PartedImage(InputImage(image, name, (), image.size), kind, parts)
+    return PartedImage(Picture(image, name, (), image.size), kind, parts)
 
 
 def lit(cells, color=0, level=200):

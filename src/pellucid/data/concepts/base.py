@@ -18,7 +18,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from pellucid.data.images import InputImage
+from pellucid.data.images import Picture
 
 Numbers = npt.NDArray[np.uint16]
 View = Literal["network", "whole"]
@@ -83,7 +83,7 @@ class ConceptSource(ABC):
         """A picture's name, different from all others of the set and the same on every machine."""
 
     @abstractmethod
-    def picture(self, index: int) -> InputImage:
+    def picture(self, index: int) -> Picture:
         """The picture itself. Raises ImageError when it is missing or damaged."""
 
     @abstractmethod

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from pellucid.data.concepts.base import ConceptSource, Numbers, Problem
-from pellucid.data.images import InputImage, read_image
+from pellucid.data.images import Picture, read_image
 
 _FIT = ("fit", "train", "training")
 _HELD_OUT = ("held-out", "val", "valid", "validation", "test", "testing")
@@ -47,7 +47,7 @@ class ListedConcepts(ConceptSource):
         """The picture's path inside the set, with slashes on every system."""
         return self.entries[index].name
 
-    def picture(self, index: int) -> InputImage:
+    def picture(self, index: int) -> Picture:
         """Read from its file. Raises ImageError when it is missing or damaged."""
         return read_image(self.entries[index].image, name=self.entries[index].name)
 

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from pellucid.core.registry import UnknownNameError, suggest
 from pellucid.data.concepts.base import Problem, View
 from pellucid.data.concepts.regions import rectangle
-from pellucid.data.images import InputImage
+from pellucid.data.images import Picture
 
 Mask = npt.NDArray[np.bool_]
 Box = tuple[float, float, float, float]
@@ -86,7 +86,7 @@ def centroid(mask: Mask) -> Point | None:
 class PartedImage:
     """One picture of an object of a class, with those of its parts that are there."""
 
-    image: InputImage
+    image: Picture
     object_class: str
     parts: Mapping[str, Part]
 
@@ -97,7 +97,7 @@ class PartedImage:
         left, top = max(int(np.floor(box[0] - wide)), 0), max(int(np.floor(box[1] - high)), 0)
         right = min(max(int(np.ceil(box[2] + wide)), left + 1), width)
         bottom = min(max(int(np.ceil(box[3] + high)), top + 1), height)
-        image = replace(self.image, image=self.image.image.crop((left, top, right, bottom)))
+        image = replace(self.image, pixels=self.image.image.crop((left, top, right, bottom)))
         parts = {name: part.shifted(left, top, right, bottom) for name, part in self.parts.items()}
         return PartedImage(image, self.object_class, parts)
 
