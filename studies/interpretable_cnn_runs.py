@@ -22,7 +22,8 @@ import pellucid as pl
 from pellucid.core.storage import write_json
 from pellucid.interpretable.caching import entered, lower_maps
 from pellucid.interpretable.job import InterpretableJob, accuracy
-from pellucid.interpretable.parts import PartSource, PartTable, measure_parts, open_parts
+from pellucid.interpretable.parts import PartSource, PartTable, open_parts
+from pellucid.interpretable.parts import parts as measure_parts
 from pellucid.interpretable.pictures import Pictures, open_pictures
 from pellucid.interpretable.settings import InterpretableTraining
 from pellucid.training.loop import train

@@ -22,9 +22,9 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 from torch import Tensor
 
 import pellucid as pl
+from pellucid.core.overlay import overlay
 from pellucid.core.registry import get
 from pellucid.data.preprocess import to_batch
-from pellucid.report.overlay import overlay
 from shallow_cam import PRETRAINED, maps_of, network, pictures
 from shallow_cam_numbers import BASE, MAIN, called
 

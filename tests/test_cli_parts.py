@@ -9,7 +9,8 @@ import pytest
 from tests.commandline import call, network_file, picture, without_seconds
 
 import pellucid as pl
-from pellucid.interpretable.parts import load_parts, measure_parts, open_parts
+from pellucid.interpretable.parts import load_parts, open_parts
+from pellucid.interpretable.parts import parts as measure_parts
 
 LAYERS = ("features.2", "features.30")
 FEW = ("--resamples", 10, "--examples", 2, "--parts", "scenes:bird,fish:test/0-5")

@@ -19,7 +19,7 @@ ORDER = [
     {"attribution", "units", "dissection"},
     {"training"},
     {"visualization", "interpretable"},
-    {"evaluation"},
+    {"evaluation", "trainings"},
     {"explanation"},
     {"speech"},
     {"report"},

@@ -12,6 +12,7 @@ SURFACE = """
     Explanation Geometry Heatmap Layer Network Preprocess Tail Target Trace Unit UnitScores __version__
     UnitTable Visualization attribute capture dissect evaluate explain load names neurons open_concepts read_image
     register visualize
+    decode interpret methods parts patterns propagate train
 """
 
 
@@ -68,3 +69,39 @@ def test_no_module_takes_the_place_of_a_public_name():
     """A submodule becomes an attribute of its package when it is imported, whatever stood there."""
     modules = {path.stem for path in Path(pellucid.__file__).parent.iterdir()}
     assert not modules & set(pellucid.__all__)
+
+
+def test_signatures_tell_the_truth():
+    """An editor completes what a function takes: no public function hides its arguments."""
+    import inspect
+
+    for name in pellucid.__all__:
+        value = getattr(pellucid, name)
+        if inspect.isfunction(value):
+            kinds = [parameter.kind for parameter in inspect.signature(value).parameters.values()]
+            assert inspect.Parameter.VAR_POSITIONAL not in kinds, name
+            assert kinds != [inspect.Parameter.VAR_KEYWORD], name
+
+
+def test_methods_are_listed_with_parameters_and_sources():
+    listed = pellucid.methods("attribution")
+    assert [each.name for each in listed] == list(pellucid.names("attribution"))
+    assert all(each.summary and each.kind == "attribution" for each in listed)
+    assert {each.kind for each in pellucid.methods()} == {
+        "attribution",
+        "neurons",
+        "evaluation",
+        "visualization",
+    }
+    with pytest.raises(ValueError, match="Expected a kind of method, got `maps`"):
+        pellucid.methods("maps")
+
+
+def test_train_by_name(tmp_path):
+    with pytest.raises(
+        ValueError, match="Expected what to train, got `clasifier`; did you mean `classifier`"
+    ):
+        pellucid.train("clasifier", tmp_path)
+    with pytest.raises(TypeError, match="Expected a network and pictures to train a decoder on, got neither"):
+        pellucid.train("decoder", tmp_path)
+    assert not list(tmp_path.iterdir())

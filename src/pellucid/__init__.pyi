@@ -7,6 +7,7 @@ from .core.capture import capture as capture
 from .core.geometry import Geometry as Geometry
 from .core.layers import Layer as Layer
 from .core.network import Network as Network
+from .core.registry import methods as methods
 from .core.registry import names as names
 from .core.registry import register as register
 from .core.results import Heatmap as Heatmap
@@ -22,9 +23,15 @@ from .dissection import dissect as dissect
 from .evaluation import evaluate as evaluate
 from .explanation import Explanation as Explanation
 from .explanation import explain as explain
+from .interpretable.parts.measuring import parts as parts
+from .relevance.walk import propagate as propagate
+from .trainings import train as train
 from .units import neurons as neurons
+from .units.patterns.mining import patterns as patterns
 from .visualization import Visualization as Visualization
 from .visualization import visualize as visualize
+from .visualization.decoder.decoding import decode as decode
+from .zoo.interpretable.wrapping import interpret as interpret
 from .zoo.loading import load as load
 
 __all__ = [
@@ -44,14 +51,21 @@ __all__ = [
     "__version__",
     "attribute",
     "capture",
+    "decode",
     "dissect",
     "evaluate",
     "explain",
+    "interpret",
     "load",
+    "methods",
     "names",
     "neurons",
     "open_concepts",
+    "parts",
+    "patterns",
+    "propagate",
     "read_image",
     "register",
+    "train",
     "visualize",
 ]

@@ -210,7 +210,7 @@ def test_a_map_of_one_bright_cell_still_shows_the_others():
     values = torch.zeros(1, 20, 20, dtype=torch.float64)
     values[0, 10, :] = 1
     values[0, 0, 0] = 1000
-    layer = Layer("l", "Conv2d", (1, 20, 20), pl.types.Geometry())
+    layer = Layer("l", "Conv2d", (1, 20, 20), pl.Geometry())
     drawn = _drawn(Image.new("RGB", (20, 20), (90, 90, 90)), Heatmap(values, layer, "m", (20, 20), ("ok",)))
     assert min(drawn.getpixel((5, 10))) > 100
     assert drawn.getpixel((5, 15)) == (45, 45, 45)

@@ -15,14 +15,15 @@ import torch
 from torch import Tensor
 
 from pellucid.attribution.layercam import fuse
-from pellucid.attribution.method import Method
+from pellucid.attribution.method import DEFAULT, Method
 from pellucid.core.layers import INPUT
 from pellucid.core.network import Network, TargetLike
 from pellucid.core.registry import create
 from pellucid.core.results import Heatmap, judged
 from pellucid.data.batches import as_batch, as_layers, traces
+from pellucid.data.views import Views
 
-__all__ = ["Method", "attribute", "fuse"]
+__all__ = ["DEFAULT", "Method", "attribute", "fuse"]
 
 
 @overload
@@ -40,7 +41,7 @@ def attribute(
 def attribute(
     net: Network,
     images: Any,
-    method: str | Method | Sequence[str | Method] = "layercam",
+    method: str | Method | Sequence[str | Method] = DEFAULT,
     layers: str | Sequence[str] | None = None,
     target: TargetLike = None,
     *,
@@ -100,12 +101,20 @@ def attribute(
                     parts.setdefault((name, place.name), []).append(each(trace, place.name).detach())
                 notes[name] = each.notes(trace)
     size = (int(batch.shape[2]), int(batch.shape[3]))
+    views = Views(batch, net.preprocess)
     maps: dict[str, dict[str, Heatmap]] = {name: {} for name in methods}
     for (name, where), values in parts.items():
         place = next(each for each in places[name] if each.name == where)
         rectified = methods[name].rectified and not signed
         maps[name][where] = judged(
-            torch.cat(values), place, name, size, tuple(named), rectified=rectified, notes=notes[name]
+            torch.cat(values),
+            place,
+            name,
+            size,
+            tuple(named),
+            rectified=rectified,
+            notes=notes[name],
+            views=views,
         )
     return maps if several else next(iter(maps.values()))
 

@@ -25,6 +25,7 @@ from torch import Tensor
 from pellucid.core.capture import Trace
 from pellucid.relevance.unknown import without_rule
 
+DEFAULT = "shallow-cam"  # the map that is shown where none is named
 Needs = Literal["activation", "gradient", "passes"]
 Home = Literal["stages", "last", "input"]
 

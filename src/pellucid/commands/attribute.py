@@ -27,7 +27,7 @@ class Attribute(ImageOptions):
     The method's own parameters are flags too: "--method smoothgrad --help" shows them.
     """
 
-    method: Name = "layercam"
+    method: Name = "shallow-cam"
     """attribution method; "pellucid methods" lists them"""
     layers: Layers = ()
     """where to look; by default where the method belongs: every stage, or the input"""
@@ -58,9 +58,9 @@ def run(arguments: Sequence[str]) -> int:
 
 def _one(source: Source, net: Network, method: Method, options: Attribute, directory: RunDirectory) -> None:
     import pellucid as pl
+    from pellucid.core.overlay import overlay
     from pellucid.core.storage import write_arrays, write_bytes
     from pellucid.data.preprocess import to_batch
-    from pellucid.report.overlay import overlay
 
     picture = source.picture(options.max_pixels)
     layers = options.layers or None

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
-import re
 import shutil
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from pellucid.commands.console import say
 from pellucid.commands.options import Switch, flag, parse
+
+if TYPE_CHECKING:
+    from pellucid.core.registry import MethodInfo
 
 _INDENT = 24
 
@@ -30,24 +33,23 @@ class Methods:
 def run(arguments: Sequence[str]) -> int:
     """Print the list."""
     options = parse(Methods, "methods", arguments)
-    from pellucid.core.registry import KINDS, get, names
+    import pellucid as pl
 
-    kinds = (options.kind,) if options.kind else tuple(kind for kind in KINDS if names(kind))
-    listed = {kind: [_about(kind, name, get(kind, name)) for name in names(kind)] for kind in kinds}
+    listed = pl.methods(options.kind)
     if options.json:
-        say(json.dumps([entry for found in listed.values() for entry in found], indent=1, ensure_ascii=False))
+        say(json.dumps([dataclasses.asdict(entry) for entry in listed], indent=1, ensure_ascii=False))
         return 0
     width = max(60, min(shutil.get_terminal_size().columns, 120))
-    for kind, found in listed.items():
-        say(f"{kind}:" if found else f"{kind}: none yet")
-        for entry in found:
+    for kind, entries in itertools.groupby(listed, lambda entry: entry.kind):
+        say(f"{kind}:")
+        for entry in entries:
             say("\n".join(_lines(entry, width)))
     return 0
 
 
-def _lines(entry: dict[str, Any], width: int) -> list[str]:
-    parameters = ", ".join(f"{key}={value!r}" for key, value in entry["parameters"].items())
-    texts = [entry["summary"], parameters and f"[{parameters}]", entry["source"]]
+def _lines(entry: MethodInfo, width: int) -> list[str]:
+    parameters = ", ".join(f"{key}={value!r}" for key, value in entry.parameters.items())
+    texts = [entry.summary, parameters and f"[{parameters}]", entry.source]
     indent = " " * _INDENT
     lines = [
         line
@@ -55,21 +57,4 @@ def _lines(entry: dict[str, Any], width: int) -> list[str]:
         if text
         for line in textwrap.wrap(text, width, initial_indent=indent, subsequent_indent=indent)
     ]
-    return [f"  {entry['name']:<{_INDENT - 2}}{lines[0].lstrip()}", *lines[1:]]
-
-
-def _about(kind: str, name: str, method: Any) -> dict[str, Any]:
-    from pellucid.core.bibliography import PAPERS
-
-    return {
-        "kind": kind,
-        "name": name,
-        "summary": _first_sentence(method.__doc__ or ""),
-        "parameters": {field.name: field.default for field in dataclasses.fields(method) if field.init},
-        "source": PAPERS.get(method.paper) if method.paper else None,
-    }
-
-
-def _first_sentence(text: str) -> str:
-    paragraph = " ".join(text.strip().split("\n\n")[0].split()).replace("``", "`")
-    return re.split(r"(?<=[.!?])\s+(?=[A-Z])", paragraph)[0]
+    return [f"  {entry.name:<{_INDENT - 2}}{lines[0].lstrip()}", *lines[1:]]

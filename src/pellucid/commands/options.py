@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args, ge
 
 import tyro
 
-from pellucid.commands.console import complain
+from pellucid.commands.console import complain, say
+from pellucid.commands.everyday import opening
 
 if TYPE_CHECKING:
     from pellucid.core.network import Network
 
 Command = TypeVar("Command")
+_NUMBERS = (("layer", "layers"), ("method", "methods"), ("image", "images"))
+_LISTS = ("layers", "methods")
 _Head = Literal["auto", "softmax", "sigmoid", "binary", "probabilities"]
 
 
@@ -111,9 +114,50 @@ class ImageOptions(NetOptions):
 
 
 def parse(command: type[Command], name: str, arguments: Sequence[str]) -> Command:
-    """Read a command's flags; tyro prints help and errors itself, and exits."""
+    """Read a command's flags; tyro prints errors itself, and the help below `opening`, and exits."""
     config = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff)
-    return tyro.cli(command, prog=f"pellucid {name}", args=list(arguments), config=config)
+    if {"-h", "--help"} & set(arguments) and opening(name):
+        say(opening(name))
+    return tyro.cli(command, prog=f"pellucid {name}", args=understood(command, arguments), config=config)
+
+
+def understood(command: type[Any], arguments: Sequence[str]) -> list[str]:
+    """Arguments with ``--layer`` and ``--layers`` (likewise methods and metrics) as the command has them, and lists of names
+    with commas as lists with blanks.
+
+    >>> @dataclass(frozen=True)
+    ... class Command:
+    ...     layers: Layers = ()
+    >>> understood(Command, ["--layer", "layer3,layer4"])
+    ['--layers', 'layer3', 'layer4']
+    """
+    fields = {field.name: field for field in dataclasses.fields(command)}
+    words: list[str] = []
+    listing = False
+    for word in arguments:
+        if word.startswith("--"):
+            flag_, equals, value = word.partition("=")
+            flag_ = _number_of(flag_, fields)
+            listing = flag_[2:] in _LISTS and flag_[2:] in fields
+            if listing and equals:
+                words += [flag_, *filter(None, value.split(","))]
+            else:
+                words.append(flag_ + equals + value)
+        elif listing and "," in word:
+            words += filter(None, word.split(","))
+        else:
+            words.append(word)
+    return words
+
+
+def _number_of(flag_: str, fields: Mapping[str, Any]) -> str:
+    """A flag in the singular or plural that the command has."""
+    for singular, plural in _NUMBERS:
+        if flag_ == f"--{singular}" and singular not in fields and plural in fields:
+            return f"--{plural}"
+        if flag_ == f"--{plural}" and plural not in fields and singular in fields:
+            return f"--{singular}"
+    return flag_
 
 
 def at_least(value: int, least: int, name: str) -> None:

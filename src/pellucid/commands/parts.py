@@ -81,7 +81,8 @@ def run(arguments: Sequence[str]) -> int:
     from pellucid.commands.work import verdict
     from pellucid.core.run import RunDirectory
     from pellucid.core.storage import fingerprint
-    from pellucid.interpretable.parts import measure_parts, open_parts
+    from pellucid.interpretable.parts import open_parts
+    from pellucid.interpretable.parts import parts as measure_parts
 
     settings = settings_of(PartSettings, vars(options.settings))
     net = options.noted()

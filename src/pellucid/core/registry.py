@@ -13,6 +13,7 @@ import dataclasses
 import difflib
 import importlib
 import pkgutil
+import re
 from collections.abc import Callable, Iterable
 from importlib.metadata import entry_points
 from typing import Any, TypeVar
@@ -83,6 +84,52 @@ def names(kind: str) -> tuple[str, ...]:
     """The names of all methods of a kind: ``"attribution"``, ``"neurons"``, ``"evaluation"``,
     ``"visualization"``."""
     return tuple(sorted(_known(kind)))
+
+
+@dataclasses.dataclass(frozen=True)
+class MethodInfo:
+    """What there is to know of a registered method; ``parameters`` maps names to defaults, ``source`` is the paper's key."""
+
+    kind: str
+    name: str
+    summary: str
+    parameters: dict[str, Any]
+    source: str | None
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.summary}"
+
+
+def methods(kind: str | None = None) -> tuple[MethodInfo, ...]:
+    """What is registered, with parameters and sources.
+
+    Args:
+        kind: ``"attribution"``, ``"neurons"``, ``"evaluation"`` or ``"visualization"``; by default all.
+
+    Returns:
+        One entry for every method, in the order of their names.
+
+    Raises:
+        UnknownNameError: another kind.
+
+    Example:
+        >>> next(method.parameters for method in methods("attribution") if method.name == "smoothgrad")["samples"]
+        25
+    """
+    from pellucid.core.bibliography import PAPERS
+
+    listed = []
+    for each in KINDS if kind is None else (kind,):
+        for name, method in sorted(_known(each).items()):
+            parameters = {field.name: field.default for field in dataclasses.fields(method) if field.init}
+            source = PAPERS.get(method.paper) if method.paper else None
+            listed.append(MethodInfo(each, name, _first_sentence(method.__doc__ or ""), parameters, source))
+    return tuple(listed)
+
+
+def _first_sentence(text: str) -> str:
+    paragraph = " ".join(text.strip().split("\n\n")[0].split()).replace("``", "`")
+    return re.split(r"(?<=[.!?])\s+(?=[A-Z])", paragraph)[0]
 
 
 def get(kind: str, name: str) -> type[Any]:

@@ -6,13 +6,15 @@ network's input: the center of the first pixel is 0, of the last is ``width - 1`
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import torch
 from jaxtyping import Float
+from PIL import Image
 from torch import Tensor
 
 from pellucid.core.geometry import Geometry
@@ -27,13 +29,27 @@ class Unit:
     index: int
 
 
-@dataclass(frozen=True, eq=False)
+class View(Protocol):
+    """What a map was made of, as far as it is needed to draw on it."""
+
+    def __getitem__(self, image: int) -> View:
+        """The view of one picture of the batch."""
+
+    def seen(self, image: int = 0) -> Image.Image | None:
+        """The picture the network saw."""
+
+    def placed(self, picture: Any) -> tuple[Image.Image, tuple[float, float, float, float] | None]:
+        """A whole picture, and where in it the network's view lies."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Heatmap:
     """Evidence per cell of one layer, for a batch of images, on the layer's own grid.
 
     ``values`` is [batch h w]. ``status`` says per image whether the map can be read: ``"ok"``, ``"constant"``
     (the same value everywhere: it points nowhere), ``"negative"`` (all evidence speaks against the target; a
     rectified map is then zero), ``"zero"``, or ``"not finite"``. ``notes``: what else a reader has to know, in words.
+    ``views``: what the network saw, to draw on.
     """
 
     values: Float[Tensor, "batch h w"]
@@ -43,6 +59,7 @@ class Heatmap:
     status: tuple[str, ...]
     target: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    views: View | None = None
 
     def __len__(self) -> int:
         return self.values.shape[0]
@@ -54,7 +71,13 @@ class Heatmap:
         if not -len(self) <= image < len(self):
             raise IndexError(f"Expected an image from 0 to {len(self) - 1}, got {image}.")
         keep = slice(image, image + 1 or None)
-        return replace(self, values=self.values[keep], status=self.status[keep], target=self.target[keep])
+        return replace(
+            self,
+            values=self.values[keep],
+            status=self.status[keep],
+            target=self.target[keep],
+            views=None if self.views is None else self.views[image],
+        )
 
     @property
     def grid(self) -> Geometry:
@@ -84,21 +107,104 @@ class Heatmap:
         scaled = (values - low) / torch.where(high > low, high - low, 1)
         return replace(self, values=scaled.to(self.values))
 
-    def plot(self, image: int = 0, ax: Any = None, picture: Any = None) -> Any:
-        """Draw one map over ``picture`` (a PIL image or array) with matplotlib; returns the axes."""
+    def overlay(self, picture: Any = None, image: int = 0, strength: float = 0.75) -> Image.Image:
+        """One map over a picture.
+
+        Args:
+            picture: the whole photograph (path, PIL image or array), on which the map is placed where the network looked; by
+                default what the network saw.
+            image: number of the map in the batch.
+            strength: opacity of the strongest evidence, from 0 to 1.
+
+        Returns:
+            An RGB picture, of the size of ``picture`` or of the network's input.
+
+        Raises:
+            ValueError: the map was made without a picture, and none is given.
+        """
+        from pellucid.core.overlay import overlay
+
+        shown, window = self._shown(picture, image)
+        if shown is None:
+            raise ValueError(
+                f"Expected a picture to draw the map of `{self.layer.name}` on, got none, and the network's input cannot be "
+                "shown (neither gray nor RGB); try `heatmap.overlay(picture)`."
+            )
+        return overlay(shown, self[image], strength, window)
+
+    def plot(self, picture: Any = None, image: int = 0, ax: Any = None) -> Any:
+        """Draw one map over a picture with matplotlib, as `overlay` does; a map without a picture is drawn alone.
+
+        Args:
+            picture: as in `overlay`.
+            image: number of the map in the batch.
+            ax: matplotlib axes; by default those of a new figure.
+
+        Returns:
+            The axes.
+        """
         import matplotlib.pyplot as plt
 
+        if isinstance(picture, int) and not isinstance(picture, bool):  # plot(3): the fourth map
+            picture, image = None, picture
         axes = ax if ax is not None else plt.subplots()[1]
-        if picture is not None:
-            axes.imshow(picture, extent=(-0.5, self.input_size[1] - 0.5, self.input_size[0] - 0.5, -0.5))
-        shown = self[image].normalized().upsample()[0].cpu().float().numpy()
-        axes.imshow(shown, cmap="inferno", alpha=0.55 if picture is not None else 1.0)
+        shown, window = self._shown(picture, image)
+        left, top, right, bottom = window or (
+            0.0,
+            0.0,
+            *(self.input_size[::-1] if shown is None else shown.size),
+        )
+        if shown is not None:
+            axes.imshow(shown)
+        values = self[image].normalized().upsample()[0].detach().cpu().float().numpy()
+        extent = (left - 0.5, right - 0.5, bottom - 0.5, top - 0.5)
+        axes.imshow(values, cmap="inferno", alpha=0.55 if shown is not None else 1.0, extent=extent)
+        if shown is not None:
+            axes.set_xlim(-0.5, shown.width - 0.5)
+            axes.set_ylim(shown.height - 0.5, -0.5)
         axes.set_title(f"{self.method} at {self.layer.name}")
         axes.set_axis_off()
         return axes
 
+    def _shown(
+        self, picture: Any, image: int
+    ) -> tuple[Image.Image | None, tuple[float, float, float, float] | None]:
+        """The picture to draw on, and where in it the network's view lies (None: it is the view)."""
+        if not -len(self) <= image < len(self):
+            raise IndexError(f"Expected an image from 0 to {len(self) - 1}, got {image}.")
+        if picture is None:
+            return (None if self.views is None else self.views.seen(image)), None
+        if self.views is None:
+            raise ValueError(
+                "Expected a map made by `pellucid.attribute`, which knows what the network saw, got one without a view; "
+                "try `pellucid.core.overlay.overlay(view, heatmap)`."
+            )
+        return self.views.placed(picture)
 
-@dataclass(frozen=True, eq=False)
+    def __repr__(self) -> str:
+        rows, columns = self.values.shape[1:]
+        text = f"Heatmap({self.method} at {self.layer.name}, {rows} x {columns} cells, {_images(len(self))}"
+        targets = tuple(dict.fromkeys(self.target))
+        if targets:
+            text += f", for {', '.join(map(repr, targets[:3]))}" + (" ..." if len(targets) > 3 else "")
+        odd = sorted({status for status in self.status if status != "ok"})
+        return text + (f", {', '.join(odd)}" if odd else "") + ")"
+
+    def _repr_png_(self) -> bytes | None:
+        """The first maps side by side, in a notebook."""
+        if self.views is None or self.views.seen(0) is None:
+            return None
+        pictures = [self.overlay(image=k) for k in range(min(len(self), 4))]
+        width, height = pictures[0].size
+        sheet = Image.new("RGB", (width * len(pictures), height))
+        for k, each in enumerate(pictures):
+            sheet.paste(each, (k * width, 0))
+        stream = io.BytesIO()
+        sheet.save(stream, "PNG")
+        return stream.getvalue()
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class UnitScores:
     """How much every unit of a layer mattered, per image: ``values`` is [batch unit], larger = mattered
     more."""
@@ -107,6 +213,16 @@ class UnitScores:
     layer: Layer
     criterion: str
     target: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        count, units = self.values.shape
+        lines = [f"UnitScores({self.criterion} at {self.layer.name}, {_images(count)}, {units} units)"]
+        for k in range(min(count, 5)):
+            best = ", ".join(
+                f"{unit.index}: {float(self.values[k, unit.index]):.3g}" for unit in self.top(5, k)
+            )
+            lines.append(f"  {self.target[k] if k < len(self.target) else k}: {best}")
+        return "\n".join([*lines, *(["  ..."] if count > 5 else [])])
 
     def top(self, count: int, image: int = 0) -> tuple[Unit, ...]:
         """The ``count`` most important units of one image, best first; ties go to the lower index."""
@@ -127,6 +243,10 @@ class UnitScores:
         return tuple(Unit(self.layer.name, int(k)) for k in order[:count])
 
 
+def _images(count: int) -> str:
+    return f"{count} image" + ("" if count == 1 else "s")
+
+
 def judged(
     values: Float[Tensor, "batch h w"],
     layer: Layer,
@@ -136,10 +256,13 @@ def judged(
     *,
     rectified: bool = False,
     notes: tuple[str, ...] = (),
+    views: View | None = None,
 ) -> Heatmap:
     """A heatmap of raw maps with the status of each, judged before the final ReLU (``rectified``)."""
     status = tuple(_status(each) for each in values)
-    return Heatmap(values.relu() if rectified else values, layer, method, input_size, status, target, notes)
+    return Heatmap(
+        values.relu() if rectified else values, layer, method, input_size, status, target, notes, views
+    )
 
 
 def _status(values: Float[Tensor, "h w"]) -> str:

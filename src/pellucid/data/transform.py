@@ -185,6 +185,20 @@ class Preprocess:
         gray = Image.fromarray(np.asarray(mask).astype(np.uint8) * 255).convert("RGB")
         return torch.from_numpy(np.asarray(self.view(gray).convert("L")) >= 128)
 
+    def window(self, width: int, height: int) -> tuple[float, float, float, float]:
+        """(left, top, right, bottom) of what the network sees of a picture of ``width`` × ``height``, in its pixels.
+
+        >>> Preprocess.imagenet().window(512, 256)
+        (144.0, 16.0, 368.0, 240.0)
+        """
+        wide, high = self._resized_size(width, height)
+        if self.crop is None:
+            return 0.0, 0.0, float(width), float(height)
+        low, across = self.size or (high, wide)
+        left, top = self._corner(wide, high)
+        x, y = width / wide, height / high
+        return left * x, top * y, (left + across) * x, (top + low) * y
+
     def positions(
         self, picture: tuple[int, int], size: tuple[int, int], grid: tuple[int, int]
     ) -> tuple[Float[np.ndarray, " rows"], Float[np.ndarray, " columns"]]:

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pellucid.attribution.method import DEFAULT as DEFAULT_METHOD
 from pellucid.core.capture import Trace, capture
 from pellucid.core.layers import INPUT
 from pellucid.core.network import Network, TargetLike
@@ -60,7 +61,6 @@ from pellucid.speech.languages import check_language, said, speaker_of
 from pellucid.speech.wording import RIVAL
 from pellucid.units.criterion import Criterion
 
-DEFAULT_METHOD = "shallow-cam"
 EXTRA = ("guided-backprop",)  # needs a pass of its own and is worth it
 
 

@@ -29,7 +29,7 @@ from pellucid.zoo.zoos import (
 )
 
 
-def load_network(
+def load(
     source: Any,
     *,
     weights: str | Path | None = None,
@@ -43,7 +43,44 @@ def load_network(
     dtype: torch.dtype | None = None,
     **architecture: Any,
 ) -> Network:
-    """See `pellucid.load`; ``architecture`` goes to the zoo's constructor (for example ``num_classes=7``)."""
+    """A `Network` from an embedded name, a zoo's name, a checkpoint or a live module.
+
+    Args:
+        source: ``"scenes-vgg"``, ``"scenes-resnet"`` (embedded; nothing is downloaded), also with ``-confounded``;
+            ``"torchvision:resnet18"``, ``"timm:resnet10t"``; a ``.safetensors`` file written by pellucid, which names its own
+            architecture; an ``nn.Module``; or a `Network`, which is returned.
+        weights: for a zoo's name a local file, ``"DEFAULT"`` (the zoo's own, downloaded because you said so) or None (random).
+        classes: ``"imagenet"``, names in order, or a file with one name per line.
+        preprocess: what is done to a picture before the network; by default what the zoo's weights ask for.
+        input_shape: (channels, height, width) of the network's input.
+        head: what the output means; see `Network`.
+        output: where the class scores are in what the module returns; see `Network`.
+        name: what the network is called in results.
+        device: where to compute; by default on the processor.
+        dtype: precision of the weights.
+        **architecture: goes to the zoo's constructor (for example ``num_classes=7``).
+
+    Returns:
+        The network; a live module is used as it is and never altered.
+
+    Raises:
+        UnknownNameError: a name that nobody knows, with close ones.
+        CheckpointError: weights that do not fit, are damaged, or are not finite.
+        TypeError: options that do not go with the source.
+        ValueError: class names of another number, an output without class scores.
+
+    Example:
+        >>> load("scenes-vgg")
+        Network('scenes-vgg', 10 classes, input 3x128x128, 33 layers)
+    """
+    if isinstance(source, Network):
+        _check_alone(
+            dict(
+                architecture, weights=weights, classes=classes, preprocess=preprocess, input_shape=input_shape,
+                head=None if head == "auto" else head, output=output, name=name, device=device, dtype=dtype,
+            )
+        )  # fmt: skip
+        return source
     notes: tuple[str, ...] = ()
     default: Preprocess | None = None
     if isinstance(source, nn.Module):
@@ -73,6 +110,14 @@ def load_network(
         output=output,
         notes=notes,
     )
+
+
+def _check_alone(options: dict[str, Any]) -> None:
+    given = [option for option, value in options.items() if value is not None]
+    if given:
+        raise TypeError(
+            f"Expected a loaded network as it is, got {', '.join(given)} too; load its module anew: `pl.load(net.module, ...)`."
+        )
 
 
 def _check_live(module: nn.Module, options: list[str]) -> None:
@@ -221,28 +266,3 @@ def read_classes(classes: Classes) -> tuple[str, ...] | None:
             f"Expected class names in `{file}`, a list or an object by index, got something else ({error})."
         ) from error
     return tuple(str(entry[-1]) if isinstance(entry, list) else str(entry) for entry in listed)
-
-
-def load(source: Any, **options: Any) -> Network:
-    """A `Network` from an embedded name, a zoo's name, a checkpoint or a live module.
-
-    - ``"scenes-vgg"``, ``"scenes-resnet"`` (embedded; nothing is downloaded), also with ``-confounded``;
-    - ``"torchvision:resnet18"``, ``"timm:resnet10t"``, with ``weights=`` a local file, ``"DEFAULT"`` (the
-      zoo's own, downloaded because you said so) or None (random); ``classes="imagenet"``, a list, or a file
-      with one name per line;
-    - a ``.safetensors`` file written by pellucid, which names its own architecture;
-    - an ``nn.Module``, with ``preprocess=`` and ``classes=``.
-
-    Further options: ``input_shape``, ``head``, ``output`` (see `Network`), ``device``, ``dtype``.
-    Raises UnknownNameError, CheckpointError or ValueError with what was expected, what came and what to try.
-    """
-    from pellucid.zoo.loading import load_network
-
-    if isinstance(source, Network):
-        if options:
-            raise TypeError(
-                f"Expected a loaded network as it is, got {', '.join(options)} too; load its module anew: "
-                "`pl.load(net.module, ...)`."
-            )
-        return source
-    return load_network(source, **options)

@@ -10,7 +10,8 @@ from tests.networks import InplaceNet, family, wrap
 
 from pellucid.core.capture import capture
 from pellucid.core.registry import UnknownNameError
-from pellucid.interpretable.parts import Part, PartKey, PartSettings, measure_parts
+from pellucid.interpretable.parts import Part, PartKey, PartSettings
+from pellucid.interpretable.parts import parts as measure_parts
 from pellucid.interpretable.parts.spread import distances, spread, spread_draws
 
 QUIET = {"resamples": 0, "draws": 0, "progress": False}

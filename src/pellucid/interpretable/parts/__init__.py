@@ -1,7 +1,7 @@
 """Which object part every filter means, and how steadily it points there: part interpretability and location instability.
 
 source = open_parts("scenes:test/0-499")
-table = measure_parts(net, "features.28", source)       # or several layers: {layer: PartTable}
+table = parts(net, "features.28", source)       # or several layers: {layer: PartTable}
 table.summary(); table.meaning(7); save_parts({table.layer: table}, "out"); load_parts("out")
 """
 
@@ -15,7 +15,7 @@ from pellucid.interpretable.parts.filters import LayerTemplates as LayerTemplate
 from pellucid.interpretable.parts.filters import filters_of as filters_of
 from pellucid.interpretable.parts.filters import layer_templates as layer_templates
 from pellucid.interpretable.parts.filters import template_cells as template_cells
-from pellucid.interpretable.parts.measuring import measure_parts as measure_parts
+from pellucid.interpretable.parts.measuring import parts as parts
 from pellucid.interpretable.parts.settings import PartSettings as PartSettings
 from pellucid.interpretable.parts.storing import load_parts as load_parts
 from pellucid.interpretable.parts.storing import save_parts as save_parts

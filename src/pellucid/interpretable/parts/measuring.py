@@ -1,4 +1,4 @@
-"""`measure_parts`: which part every filter of a layer means, and how steadily it points there.
+"""`parts`: which part every filter of a layer means, and how steadily it points there.
 
     T_f: P(x_f > T_f) = 0.005 over all cells of all pictures;  S_f: the pixels its valid cells stand for in a picture
     P[f, k]: share of the pictures with part k in which |S_f and k| / |S_f or k| > 0.2
@@ -43,7 +43,7 @@ from pellucid.interpretable.parts.table import PartTable
 
 
 @overload
-def measure_parts(
+def parts(
     net: Network,
     layers: str | None,
     source: PartSource | ConceptSource | str | Path,
@@ -52,7 +52,7 @@ def measure_parts(
     **settings: Any,
 ) -> PartTable: ...
 @overload
-def measure_parts(
+def parts(
     net: Network,
     layers: Sequence[str],
     source: PartSource | ConceptSource | str | Path,
@@ -60,7 +60,7 @@ def measure_parts(
     progress: bool | None = None,
     **settings: Any,
 ) -> dict[str, PartTable]: ...
-def measure_parts(
+def parts(
     net: Network,
     layers: str | Sequence[str] | None,
     source: PartSource | ConceptSource | str | Path,

@@ -18,7 +18,7 @@ from pellucid.core.results import UnitScores
 from pellucid.data.batches import traces
 from pellucid.training.irenet.pictures import Box, Pictures, around
 from pellucid.units import unit_regions
-from pellucid.zoo.loading import load_network
+from pellucid.zoo.loading import load
 
 _BATCH = 16
 
@@ -31,7 +31,7 @@ def neuron_boxes(
 
     Raises ValueError for a classifier that cannot be loaded.
     """
-    loaded = load_network(net)
+    loaded = load(net)
     size = loaded.preprocess.size or (128, 128)
     found: list[tuple[int, Box]] = []
     hidden = None if progress else True

@@ -1,6 +1,6 @@
 """Patterns: channels of a layer that are active together in images of one class, and seldom in others."""
 
-from pellucid.units.patterns.mining import mine as mine
+from pellucid.units.patterns.mining import patterns as mine
 from pellucid.units.patterns.overlay import overlay as overlay
 from pellucid.units.patterns.overlay import region as region
 from pellucid.units.patterns.overlay import region_box as region_box

@@ -32,7 +32,7 @@ from pellucid.units.patterns.transactions import at_cells, members, peaks, winni
 _FEWEST = 4  # images of a class
 
 
-def mine(
+def patterns(
     net: Network,
     images: Any,
     labels: Sequence[str | int] | None = None,
@@ -59,7 +59,7 @@ def mine(
     >>> net = pl.load(torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.ReLU(), torch.nn.Flatten(),
     ...     torch.nn.Linear(144, 2)), input_shape=(1, 8, 8))
     >>> noise = torch.rand(40, 1, 8, 8, generator=torch.Generator().manual_seed(0))
-    >>> mine(net, noise, [0, 1] * 20, "1", normalized=True, top=3, shortest=1, longest=2, items=4, support=0.2,
+    >>> pl.patterns(net, noise, [0, 1] * 20, "1", normalized=True, top=3, shortest=1, longest=2, items=4, support=0.2,
     ...     confidence=0.3).layer
     '1'
     """

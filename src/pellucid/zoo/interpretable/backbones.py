@@ -60,7 +60,7 @@ def open_backbone(
     Without ``weights`` the latter two start from random numbers, drawn from ``seed``, as the new head for ``outputs`` does.
     Raises UnknownNameError for another name, CheckpointError for weights that do not fit.
     """
-    from pellucid.zoo.loading import load_network
+    from pellucid.zoo.loading import load
 
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(seed)
@@ -71,7 +71,7 @@ def open_backbone(
                 fit(module, {**state, **_of(module, "classifier.")}, weights)
             found = Backbone(name, module, Preprocess(227, 227, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
         elif name in embedded.NAMES or name.startswith("torchvision:"):
-            net = load_network(name, weights=weights)
+            net = load(name, weights=weights)
             architecture = name.removesuffix("-confounded")
             found = Backbone(architecture, net.module, net.preprocess)
         else:
@@ -107,7 +107,7 @@ def replace_head(module: nn.Module, outputs: int) -> None:
 
 def bare(architecture: str, outputs: int) -> Backbone:
     """The network of that architecture and number of outputs, its weights to be loaded."""
-    from pellucid.zoo.loading import load_network
+    from pellucid.zoo.loading import load
 
     if architecture in embedded.ARCHITECTURES:
         return Backbone(
@@ -116,7 +116,7 @@ def bare(architecture: str, outputs: int) -> Backbone:
     if architecture == ALEXNET:
         return open_backbone(architecture, outputs=outputs)
     with torch.random.fork_rng(devices=()):
-        net = load_network(architecture)
+        net = load(architecture)
         replace_head(net.module, outputs)
     return Backbone(architecture, net.module, net.preprocess)
 

@@ -7,8 +7,8 @@ from PIL import Image
 
 from pellucid.core.geometry import Geometry
 from pellucid.core.layers import Layer
+from pellucid.core.overlay import overlay
 from pellucid.core.results import Heatmap
-from pellucid.report.overlay import overlay
 
 
 def heatmap(values, status="ok", stride=1.0, size=None):
