@@ -56,7 +56,7 @@ def table_of(units=5, concepts=8, seed=0, *, largest=50, rich=False, listed=None
             ),
             chance=tuple(counts_of(units, named, rng, largest) for _ in range(2)),
             ranking=np.argsort(-table.iou, 1, kind="stable")[:, :2],
-            interval=np.sort(rng.random((units, 2, 2)), -1),
+            interval=np.sort(rng.random((units, 2, 2)), -1)[:, : len(named)],
             examples=Examples(
                 images.astype(np.int64),
                 np.sort(rng.random((units, 3), np.float32))[:, ::-1].copy(),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.dissection.tables import same, table_of
+from tests.dissection.tables import table_of
 
 from pellucid.data.concepts.base import Concept
 from pellucid.dissection.counts import Counts
@@ -170,19 +170,3 @@ def test_a_table_of_nothing(units):
     assert table.score.tolist() == [0.0] * units
     assert (table.unique(), table.unique("top-label"), table.candidates(0)) == (0, 0, ())
     assert repr(table) == f"UnitTable('l', {units} units, 0 detectors of 0 concepts)"
-
-
-def test_the_methods_do_what_the_functions_do(tmp_path):
-    from pellucid.dissection.exporting import to_csv
-    from pellucid.dissection.selecting import filter_units, query
-    from pellucid.dissection.storing import load
-
-    table = table_of(9, 8, 3, rich=True)
-    name, category = table.concepts[table.label[0]].name, table.concepts[table.label[0]].category
-    assert table.query(name, minimum=0.1) == query(table, concept=name, minimum=0.1) != []
-    assert table.query(category=category, unit=0) == query(table, category=category, unit=0) != []
-    assert table.filter(name, held_out=0.0) == filter_units(table, concept=name, held_out=0.0)
-    assert table.filter(category=category) == filter_units(table, category=category) != []
-    assert table.to_csv() == to_csv(table)
-    table.save(tmp_path, "x")
-    assert same(load(tmp_path, table.layer), table)

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pellucid.commands.console import say
-from pellucid.commands.dissect_results import read, stems
+from pellucid.commands.dissect_results import read
 from pellucid.core.registry import UnknownNameError, suggest
 from pellucid.core.run import RunDirectory
 from pellucid.core.storage import write_json, write_text
 from pellucid.dissection import UnitTable
 from pellucid.dissection import compare as compared
+from pellucid.dissection.storing import table_files
 from pellucid.report.dissection import file_names
 from pellucid.report.dissection_compare import write_comparison
 
@@ -27,7 +28,7 @@ def compare(folders: Sequence[str], layers: Sequence[str], out: Path) -> int:
     Raises FileNotFoundError for a folder without tables, UnknownNameError for a layer none of them has, ValueError for less
     than two tables.
     """
-    out = out / _NAME if stems(out) else out
+    out = out / _NAME if table_files(out) else out
     tables, pages = _chosen(folders, layers, out)
     if len(tables) < 2:
         raise ValueError(

@@ -7,22 +7,24 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from PIL import Image
 from safetensors import safe_open
 
+from pellucid.core.documents import FlawError, convert, parse
 from pellucid.core.network import Network
-from pellucid.core.run import RunDirectory
+from pellucid.core.run import Run, RunDirectory, read_run
 from pellucid.core.storage import write_text
 from pellucid.data.concepts import ConceptSource
 from pellucid.dissection import UnitTable, load, save, summarized, to_csv, write_published
 from pellucid.dissection.sampling import seen_as
-from pellucid.dissection.storing import KIND
+from pellucid.dissection.storing import table_files
 from pellucid.dissection.table import THRESHOLD
 from pellucid.explanation.pictures import Pictures
 from pellucid.report.dissection import file_names, write_dissection
 
 _PROBLEMS = "problems.jsonl"
-_FILES = (".html", ".json", ".safetensors", ".csv", ".published.csv")
+_FILES = (".html", ".safetensors", ".csv", ".published.csv")
 
 
 def read(folder: Path) -> dict[str, UnitTable]:
@@ -34,7 +36,8 @@ def read(folder: Path) -> dict[str, UnitTable]:
         found = load(folder)
     except FileNotFoundError:
         return {}
-    order = {one.get("layer"): place for place, one in enumerate(_run_of(folder).get("results", []))}
+    run = _run_of(folder)
+    order = {str(row.get("layer")): place for place, row in enumerate(run.results if run else ())}
     return dict(sorted(found.items(), key=lambda item: order.get(item[0], len(order))))
 
 
@@ -58,7 +61,8 @@ def opened(
 
     Raises FileExistsError where one would overwrite a file that is not pellucid's.
     """
-    known = _run_of(folder).get("problems", []) if again else []
+    run = _run_of(folder) if again else None
+    known = [] if run is None else [msgspec.structs.asdict(problem) for problem in run.problems]
     directory = RunDirectory(folder, "dissect", parameters, **about, problems=known)
     for name in ("index.html", *file_names(parameters["layers"])):
         stem = directory.claim(name, _FILES if name != "index.html" else (".html",))
@@ -73,15 +77,15 @@ def opened(
 def write_tables(tables: Mapping[str, UnitTable], directory: RunDirectory, summary: Path | None) -> None:
     """Every table with its two CSV files, noted in run.json; ``summary``: a folder that gets small tables too."""
     folder = directory.folder
-    there = stems(folder)
+    there = table_files(folder)
     for (layer, table), page in zip(tables.items(), file_names(list(tables)), strict=True):
         stem = page.removesuffix(".html")
         if layer not in there:
             save(table, folder, stem)
         write_text(folder / f"{stem}.csv", to_csv(table))
         write_published(table, folder / f"{stem}.published.csv")
-        table_file = f"{there.get(layer, stem)}.json"
-        directory.add({"layer": layer, "table": table_file, "page": page, **numbers(table)}, stem)
+        table_file = there.get(layer, folder / f"{stem}.safetensors")
+        directory.add({"layer": layer, "table": table_file.name, "page": page, **numbers(table)}, stem)
         if summary is not None:
             save(summarized(table), summary, stem)
 
@@ -156,8 +160,8 @@ def remember_problems(source: ConceptSource, folder: Path) -> None:
     file = folder / _PROBLEMS
     for line in file.read_text(encoding="utf-8").splitlines() if file.exists() else ():
         try:
-            where, reason = json.loads(line)
-        except ValueError:  # the run was killed while it wrote this line
+            where, reason = convert(parse(line), tuple[str, str])
+        except FlawError:  # the run was killed while it wrote this line
             continue
         source.report(where, reason)
     report = source.report
@@ -198,19 +202,6 @@ def all_problems(source: ConceptSource, known: Iterable[Mapping[str, str]]) -> l
     return [{"name": name, "reason": reason} for name, reason in dict.fromkeys(found)]
 
 
-def stems(folder: Path) -> dict[str, str]:
-    """Under which names the tables of a folder lie, by layer."""
-    found = {}
-    for file in sorted(folder.glob("*.json")):
-        try:
-            content = json.loads(file.read_text(encoding="utf-8"))
-        except (ValueError, OSError):
-            continue
-        if isinstance(content, dict) and content.get("kind") == KIND:
-            found[str(content["layer"])] = file.stem
-    return found
-
-
 def _difference(facts: Mapping[str, Any], about: Mapping[str, Any]) -> str | None:
     """The first way in which a table is of another run; None where it is of this one."""
     theirs = {**facts.get("network", {})}
@@ -224,13 +215,10 @@ def _difference(facts: Mapping[str, Any], about: Mapping[str, Any]) -> str | Non
     return None
 
 
-def _run_of(folder: Path) -> dict[str, Any]:
+def _run_of(folder: Path) -> Run | None:
     """What run.json says, where it is of a dissection."""
-    try:
-        content = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    except (ValueError, OSError):
-        return {}
-    return content if isinstance(content, dict) and content.get("command") == "dissect" else {}
+    run = read_run(folder)
+    return run if run is not None and run.command == "dissect" else None
 
 
 def _shown(value: float | None) -> str:

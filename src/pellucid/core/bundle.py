@@ -116,6 +116,9 @@ class _Head(msgspec.Struct, frozen=True):
     facts: dict[str, Any] = {}
 
 
+_OTHER = _Head("without facts of pellucid", 0)
+
+
 @dataclass(frozen=True)
 class Kind(Generic[F]):
     """A kind of bundle.
@@ -148,7 +151,7 @@ class Kind(Generic[F]):
         from safetensors.numpy import save
 
         head = {"kind": self.name, "schema": self.schema, "facts": plain(facts)}
-        text = json.dumps(head, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        text = json.dumps(head, ensure_ascii=False, separators=(",", ":"), allow_nan=False, sort_keys=True)
         metadata = {_KEY: text.encode("utf-8", "replace").decode()}
         file.parent.mkdir(parents=True, exist_ok=True)
         return write_bytes(file, save({name: _tensor(value) for name, value in arrays.items()}, metadata))
@@ -160,22 +163,40 @@ class Kind(Generic[F]):
         """
         try:
             head, arrays = _read_pair(file) if file.suffix == ".json" else _read_file(file)
-            if head.kind != self.name:
-                raise self.error(
-                    f"Expected {self.what}, got `{file}`, which is something else ({head.kind})."
-                )
-            if not 1 <= head.schema <= self.schema:
-                raise self.error(
-                    f"Expected {self.what} of version {self.schema} or older, got `{file}` of version {head.schema}; try "
-                    "the pellucid that wrote it, or a newer one."
-                )
-            return Bundle(head.kind, head.schema, convert(head.facts, self.facts), arrays)
-        except FileNotFoundError:
-            raise FileNotFoundError(
-                f"Expected {self.what}, got `{file}`, which is not there; try {self.advice}."
-            ) from None
-        except FlawError as flaw:
-            raise self.damaged(file, flaw) from None
+            return Bundle(head.kind, head.schema, self._facts(file, head), arrays)
+        except (FileNotFoundError, FlawError) as error:
+            raise self._refused(file, error) from None
+
+    def glance(self, file: Path) -> F:
+        """The facts alone, without reading the arrays; raises as `read` does."""
+        try:
+            content = _content(file)
+            if not isinstance(content, dict) or not isinstance(content.get("kind"), str):
+                pair = file.with_suffix(".json")
+                if file.suffix != ".json" and pair.is_file():
+                    return self.glance(pair)
+                return self._facts(file, _OTHER)
+            flat = file.suffix == ".json"
+            return self._facts(file, _flat(content) if flat else convert(content, _Head))
+        except (FileNotFoundError, FlawError) as error:
+            raise self._refused(file, error) from None
+
+    def _facts(self, file: Path, head: _Head) -> F:
+        if head.kind != self.name:
+            raise self.error(f"Expected {self.what}, got `{file}`, which is something else ({head.kind}).")
+        if not 1 <= head.schema <= self.schema:
+            raise self.error(
+                f"Expected {self.what} of version {self.schema} or older, got `{file}` of version {head.schema}; try the "
+                "pellucid that wrote it, or a newer one."
+            )
+        return convert(head.facts, self.facts)
+
+    def _refused(self, file: Path, error: FileNotFoundError | FlawError) -> Exception:
+        if isinstance(error, FlawError):
+            return self.damaged(file, error)
+        return FileNotFoundError(
+            f"Expected {self.what}, got `{file}`, which is not there; try {self.advice}."
+        )
 
     def damaged(self, file: Path, flaw: object) -> DocumentError:
         """The error for a damaged file of this kind."""
@@ -183,12 +204,12 @@ class Kind(Generic[F]):
 
     def files(self, folder: Path) -> Iterator[Path]:
         """The files of this kind in a folder by name, in either layout, also damaged ones that seem to be of it."""
-        pairs = [file for file in sorted(folder.glob("*.json")) if self._is(file)]
-        beside = {file.with_suffix(SUFFIX) for file in pairs}
-        single = [file for file in folder.glob(f"*{SUFFIX}") if file not in beside and self._is(file)]
-        yield from sorted([*pairs, *single])
+        single = {file for file in folder.glob(f"*{SUFFIX}") if self.owns(file)}
+        pairs = [file for file in folder.glob("*.json") if file.with_suffix(SUFFIX) not in single]
+        yield from sorted([*single, *(file for file in pairs if self.owns(file))])
 
-    def _is(self, file: Path) -> bool:
+    def owns(self, file: Path) -> bool:
+        """Whether a file is, or seems to be, one of this kind."""
         try:
             return kind_of(file) == self.name
         except OSError:
@@ -201,13 +222,17 @@ class Kind(Generic[F]):
 
 def kind_of(file: Path) -> str | None:
     """Which kind of bundle a file is, None for another file. Raises FlawError or OSError for one that cannot be read."""
-    if file.suffix == ".json":
-        content = parse(read_regular(file))
-    else:
-        text = read_header(file)[0].get(_KEY)
-        content = None if text is None else parse(text)
+    content = _content(file)
     kind = content.get("kind") if isinstance(content, dict) else None
     return kind if isinstance(kind, str) else None
+
+
+def _content(file: Path) -> Any:
+    """What a file says of itself, before its kind is known."""
+    if file.suffix == ".json":
+        return parse(read_regular(file))
+    text = read_header(file)[0].get(_KEY)
+    return None if text is None else parse(text)
 
 
 def read_header(file: Path) -> tuple[dict[str, str], dict[str, tuple[str, tuple[int, ...]]]]:
@@ -252,27 +277,33 @@ def _read_file(file: Path) -> tuple[_Head, Arrays]:
     metadata, _ = _header(content)
     if _KEY not in metadata:
         pair = file.with_suffix(".json")
-        return _read_pair(pair) if pair.is_file() else (_Head("weights or arrays alone", 0), Arrays())
+        return _read_pair(pair) if pair.is_file() else (_OTHER, Arrays())
     return convert(parse(metadata[_KEY]), _Head), _arrays(content)
 
 
 def _read_pair(file: Path) -> tuple[_Head, Arrays]:
     """The two files of version 1."""
-    facts = parse(read_regular(file))
-    if not isinstance(facts, dict) or not isinstance(facts.get("kind"), str):
-        return _Head("another JSON file", 0), Arrays()
-    head = convert({"kind": facts.pop("kind"), "schema": facts.pop("schema", None), "facts": facts}, _Head)
+    content = _content(file)
+    if not isinstance(content, dict) or not isinstance(content.get("kind"), str):
+        return _OTHER, Arrays()
+    head = _flat(content)
     if head.schema != 1:
         return head, Arrays()
     arrays = file.with_suffix(SUFFIX)
     try:
-        content = read_regular(arrays, LARGEST)
+        stored = read_regular(arrays, LARGEST)
     except FileNotFoundError:
         raise FlawError(f"expected its arrays in `{arrays.name}` beside it, got none") from None
-    digest = facts.pop("sha256", None)
-    if digest is not None and hashlib.sha256(content).hexdigest() != digest:
+    digest = content.get("sha256")
+    if digest is not None and hashlib.sha256(stored).hexdigest() != digest:
         raise FlawError(f"expected the arrays in `{arrays.name}` that it was written with, got others")
-    return head, _arrays(content)
+    return head, _arrays(stored)
+
+
+def _flat(content: dict[str, Any]) -> _Head:
+    """The facts of version 1, which lie beside the kind."""
+    named = {name: content[name] for name in ("kind", "schema") if name in content}
+    return convert({**named, "facts": content}, _Head)
 
 
 def _arrays(content: bytes) -> Arrays:

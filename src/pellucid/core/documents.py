@@ -11,7 +11,8 @@ import json
 import math
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -145,11 +146,21 @@ def convert(value: Any, schema: type[T]) -> T:
 def plain(facts: Any) -> Any:
     """Facts (dataclasses, structs, tuples, mappings) as JSON has them. Raises ValueError for what JSON does not have."""
     try:
-        return json.loads(json.dumps(msgspec.to_builtins(facts, str_keys=True), allow_nan=False))
+        return json.loads(json.dumps(facts, default=_fields, allow_nan=False))
     except (TypeError, ValueError, RecursionError) as error:
         raise ValueError(
             f"Expected facts that JSON has, got others ({error}); try numbers and text."
         ) from None
+
+
+def _fields(value: Any) -> Any:
+    if isinstance(value, msgspec.Struct):
+        return msgspec.structs.asdict(value)
+    if is_dataclass(value) and not isinstance(value, type):
+        return {each.name: getattr(value, each.name) for each in fields(value)}
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -209,7 +220,9 @@ def _explained(value: Any, schema: Any, text: str) -> str:
         if not isinstance(content, dict):
             break
         said, place, behind = _narrowed(value, schema, content, place[:at], said, place)
-    path = place.removeprefix("key` in `").removeprefix("$").lstrip(".")
+    path = re.sub(r'\["([A-Za-z_]\w*)"\]', r".\1", place.removeprefix("key` in `").removeprefix("$")).lstrip(
+        "."
+    )
     missing = re.fullmatch(r"Object missing required field `(.+)`", said)
     if missing:
         return f"{path + '.' if path else ''}{missing[1]}: expected a value, got none"
@@ -224,7 +237,7 @@ def _explained(value: Any, schema: Any, text: str) -> str:
     own = kind is None or any(
         name not in _TYPES for name in kind[1].split(" | ")
     )  # what a dataclass says of itself
-    what = _lowered(said) if own else f"{_expectation(said)}, got {got}"
+    what = lowered(said) if own else f"{_expectation(said)}, got {got}"
     return f"{path or 'the document'}: {what}"
 
 
@@ -234,7 +247,8 @@ def _split(text: str) -> tuple[str, str]:
     return said, place.removesuffix("`")
 
 
-def _lowered(said: str) -> str:
+def lowered(said: str) -> str:
+    """A sentence of an error as a part of another."""
     return (said[:1].lower() + said[1:]).rstrip(".")
 
 

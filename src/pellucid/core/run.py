@@ -9,7 +9,6 @@ of earlier runs in the folder count as pellucid's own.
 from __future__ import annotations
 
 import itertools
-import json
 import platform
 import time
 import unicodedata
@@ -18,15 +17,43 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from tempfile import TemporaryFile
 from types import TracebackType
-from typing import Any
+from typing import Annotated, Any
+
+import msgspec
 
 from pellucid._version import __version__
+from pellucid.core.documents import FileName, FlawError, convert, parse, read_json, read_regular
 from pellucid.core.storage import write_json
 
 SCHEMA = 1
 _FACTS = "run.json"
 _LONGEST = 120  # bytes of a file name's stem; file systems allow 255 with all suffixes
 _SECONDS = 2.0  # between two writings of run.json
+
+
+class Network(msgspec.Struct, frozen=True):
+    """Of which network a run was; None: it does not say."""
+
+    name: str | None = None
+    sha256: str | None = None
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """Something that could not be used, and why."""
+
+    name: str
+    reason: str
+
+
+class Run(msgspec.Struct, frozen=True):
+    """What a ``run.json`` says that is read again; more is written for people."""
+
+    schema: Annotated[int, msgspec.Meta(ge=1, le=SCHEMA)]
+    command: Annotated[str, msgspec.Meta(min_length=1)]
+    files: tuple[str, ...]
+    results: tuple[dict[str, Any], ...] = ()
+    problems: tuple[Problem, ...] = ()
+    network: Network | None = None
 
 
 class RunDirectory:
@@ -140,20 +167,34 @@ def _made(folder: Path) -> Path:
         ) from None
 
 
+def read_run(folder: Path) -> Run | None:
+    """What the run.json of a folder says; None where there is none. Raises DocumentError for one that is not pellucid's."""
+    file = folder / _FACTS
+    if not file.exists():
+        return None
+    return read_json(file, Run, "pellucid's run.json", "another folder")
+
+
 def _earlier_files(folder: Path) -> set[str]:
-    """What earlier runs have written into a folder and is still there."""
+    """What earlier runs have written into a folder and is still there; names that lead elsewhere do not count."""
     file = folder / _FACTS
     if not file.exists():
         return set()
     try:
-        facts = json.loads(file.read_text(encoding="utf-8"))
-        names = [name for name in facts["files"] if facts["schema"] and facts["command"]]
-    except (ValueError, KeyError, TypeError, OSError):
+        run = convert(parse(read_regular(file)), Run)
+    except FlawError as flaw:
         raise FileExistsError(
-            f"Expected a folder for the results, got `{folder}`, whose run.json is not pellucid's; "
+            f"Expected a folder for the results, got `{folder}`, whose run.json ({flaw}) is not pellucid's; "
             "try another `--out`."
         ) from None
-    return {name for name in names if Path(name).name == name and folder.joinpath(name).is_file()}
+    return {name for name in run.files if _is_plain(name) and folder.joinpath(name).is_file()}
+
+
+def _is_plain(name: str) -> bool:
+    try:
+        return bool(convert(name, FileName))
+    except FlawError:
+        return False
 
 
 def _stem(name: str) -> str:

@@ -9,15 +9,15 @@ Source: Bau, Zhou, Khosla, Oliva, Torralba, CVPR 2017.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from pellucid.core.registry import UnknownNameError, suggest
 from pellucid.data.concepts.base import Concept, categories_of, category_places
 from pellucid.dissection.counts import Counts, Whole
 
@@ -205,11 +205,25 @@ class UnitTable:
         category: str | None = None,
         minimum: float = THRESHOLD,
         unit: int | None = None,
+        inclusive: bool = False,
     ) -> list[Detection]:
-        """Pairs of a unit and a concept with an IoU above ``minimum``, the highest first: `selecting.query`."""
-        from pellucid.dissection.selecting import query
+        """All pairs of a unit and a concept with an IoU above ``minimum`` (from it on with ``inclusive``), the highest first.
 
-        return query(self, concept=concept, category=category, minimum=minimum, unit=unit)
+        A concept is named by its name or a synonym, in any case; one that several categories have is asked in all of them
+        unless ``category`` is given. Pairs that never meet are left out. Of a table that is not ``complete`` only the concepts
+        it knows are found. Raises KeyError for an unknown concept or category, naming close ones, IndexError for a unit the
+        layer does not have.
+        """
+        wanted = self._wanted(concept, category)
+        rows = np.arange(len(self))
+        if unit is not None:
+            self.detection(unit)
+            rows = np.array([unit])
+        inner = self.iou[np.ix_(rows, wanted)]
+        above = (inner >= minimum if inclusive else inner > minimum) & (inner > 0)
+        pairs = np.argwhere(above)
+        order = np.argsort(-inner[above], kind="stable")
+        return [self.detection(int(rows[row]), int(wanted[column])) for row, column in pairs[order]]
 
     def filter(
         self,
@@ -218,23 +232,35 @@ class UnitTable:
         category: str | None = None,
         minimum: float = THRESHOLD,
         held_out: float | None = None,
+        inclusive: bool = False,
     ) -> list[int]:
-        """The units that detect a concept, or one of a category, by their label: `selecting.filter_units`."""
-        from pellucid.dissection.selecting import filter_units
+        """The units whose label is the concept, or of the category, with an IoU above ``minimum``; in their order.
 
-        return filter_units(self, concept=concept, category=category, minimum=minimum, held_out=held_out)
+        ``held_out``: only those whose honest score is above it too. Indices are the layer's, so that they hold for the table,
+        activations and reports alike. Raises KeyError as `query` does, ValueError for ``held_out`` where nothing was held out.
+        """
+        chosen = np.isin(self.label, self._wanted(concept, category))
+        chosen &= self.detectors(minimum, inclusive=inclusive)
+        if held_out is not None:
+            scores = self.held_out_scores
+            if scores is None:
+                raise ValueError(
+                    f"Expected a table with a held-out part, got one of `{self.layer}` without; try without `held_out`."
+                )
+            chosen &= scores >= held_out if inclusive else scores > held_out
+        return [int(unit) for unit in np.flatnonzero(chosen)]
 
-    def save(self, folder: str | Path, stem: str | None = None) -> list[str]:
-        """Write the table and give the names of its files; read back by `storing.load`."""
-        from pellucid.dissection.storing import save
-
-        return save(self, folder, stem)
-
-    def to_csv(self) -> str:
-        """One row per unit in the published layout, and more columns: `exporting.to_csv`."""
-        from pellucid.dissection.exporting import to_csv
-
-        return to_csv(self)
+    def _wanted(self, concept: str | None, category: str | None) -> Whole:
+        """Places of the concepts that are asked for."""
+        if concept is not None:
+            return np.array(find(self.concepts, concept, category), np.int64)
+        if category is not None and category not in self.categories:
+            raise UnknownNameError(
+                f"Expected a category, got `{category}`; {suggest(category, self.categories)}"
+            )
+        return np.flatnonzero([category in (None, known.category) for known in self.concepts]).astype(
+            np.int64
+        )
 
     @cached_property
     def _fit_label(self) -> Whole:
@@ -254,3 +280,26 @@ class UnitTable:
             return None
         low, high = self.interval[unit, int(at[0])]
         return float(low), float(high)
+
+
+def find(concepts: Sequence[Concept], name: str, category: str | None = None) -> list[int]:
+    """Places of the concepts with a name, or where none has it, with such a synonym.
+
+    Raises KeyError for an unknown name or category, naming close ones.
+    """
+    categories = list(dict.fromkeys(concept.category for concept in concepts))
+    if category is not None and category not in categories:
+        raise UnknownNameError(f"Expected a category, got `{category}`; {suggest(category, categories)}")
+    inside = [k for k, concept in enumerate(concepts) if category in (None, concept.category)]
+    wanted = _folded(name)
+    for names in ([(known.name,) for known in concepts], [known.synonyms for known in concepts]):
+        found = [k for k in inside if wanted in map(_folded, names[k])]
+        if found:
+            return found
+    texts = [text for k in inside for text in (concepts[k].name, *concepts[k].synonyms)]
+    of = "" if category is None else f" of the category `{category}`"
+    raise UnknownNameError(f"Expected the name of a concept{of}, got `{name}`; {suggest(name, texts)}")
+
+
+def _folded(name: str) -> str:
+    return name.casefold().replace("_", " ").strip()

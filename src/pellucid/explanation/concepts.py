@@ -9,7 +9,6 @@ A table belongs to one network, known by the SHA-256 of its weights; the embedde
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,7 +18,7 @@ from typing import Any
 from pellucid.core.network import Network
 from pellucid.core.registry import UnknownNameError
 from pellucid.core.storage import fingerprint
-from pellucid.dissection.storing import load
+from pellucid.dissection.storing import TABLE, load, read_table, table_files
 from pellucid.dissection.table import THRESHOLD, UnitTable
 from pellucid.zoo.embedded import WEIGHTS
 
@@ -156,30 +155,29 @@ def _check(net: Network, layer: str, table: UnitTable, digest: str) -> None:
 def _shipped(net: Network, layer: str) -> dict[str, UnitTable]:
     """The embedded table of a layer, where one was made with exactly these weights."""
     digest = None
-    for folder, units, sha256 in _index().get(layer, ()):
+    for file, units, sha256 in _index().get(layer, ()):
         if units != net.layer(layer).shape[0]:
             continue
         digest = digest or fingerprint(net.module)
         if digest == sha256:
-            return {layer: _embedded(folder, layer)}
+            return {layer: _embedded(file)}
     return {}
 
 
 @lru_cache(maxsize=1)
 def _index() -> dict[str, list[tuple[Path, int, str]]]:
-    """By layer: the folders of the embedded tables, how many units they know, and the weights they were made with."""
+    """By layer: the files of the embedded tables, how many units they know, and the weights they were made with."""
     found: dict[str, list[tuple[Path, int, str]]] = {}
-    for file in sorted(SHIPPED.glob("*/*.json")):
-        content = json.loads(file.read_text(encoding="utf-8"))
-        if "layer" in content:
-            entry = file.parent, int(content["units"]), str(content["facts"]["network"]["sha256"])
-            found.setdefault(content["layer"], []).append(entry)
+    for folder in sorted(path for path in SHIPPED.glob("*") if path.is_dir()):
+        for layer, file in table_files(folder).items():
+            facts = TABLE.glance(file)
+            found.setdefault(layer, []).append((file, facts.units, str(facts.facts["network"]["sha256"])))
     return found
 
 
 @lru_cache(maxsize=8)
-def _embedded(folder: Path, layer: str) -> UnitTable:
-    return load(folder, layer)
+def _embedded(file: Path) -> UnitTable:
+    return read_table(file)
 
 
 def _fact(table: UnitTable, *keys: str) -> Any:

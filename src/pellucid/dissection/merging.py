@@ -1,7 +1,5 @@
-"""Asking a unit table: which units answer to a concept, which concepts a unit answers to; and adding tables up.
+"""Adding unit tables up.
 
-`query` looks at every pair of a unit and a concept, `filter_units` at every unit with its own label. Of a table that is not
-``complete`` they know the concepts it knows: the best of each category, and candidates.
 Tables of the same layer, thresholds and concepts that were counted over different pictures are merged exactly: counts are
 whole numbers, so that no order of merging makes a difference.
 """
@@ -17,65 +15,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pellucid.core.registry import UnknownNameError, suggest
-from pellucid.data.concepts.base import Concept
 from pellucid.dissection.counts import Counts
-from pellucid.dissection.table import THRESHOLD, Detection, Examples, HeldOut, UnitTable
+from pellucid.dissection.table import Examples, HeldOut, UnitTable
 
 _PARTS = "merged"  # of the facts of a merged table: what its tables do not have in common
-
-
-def query(
-    table: UnitTable,
-    *,
-    concept: str | None = None,
-    category: str | None = None,
-    minimum: float = THRESHOLD,
-    unit: int | None = None,
-    inclusive: bool = False,
-) -> list[Detection]:
-    """All pairs of a unit and a concept with an IoU above ``minimum`` (from it on with ``inclusive``), the highest first.
-
-    A concept is named by its name or a synonym, in any case; one that several categories have is asked in all of them
-    unless ``category`` is given. Pairs that never meet are left out. Raises KeyError for an unknown concept or category, naming
-    close ones, IndexError for a unit the layer does not have.
-    """
-    wanted = _wanted(table, concept, category)
-    rows = np.arange(len(table))
-    if unit is not None:
-        table.detection(unit)
-        rows = np.array([unit])
-    inner = table.iou[np.ix_(rows, wanted)]
-    above = (inner >= minimum if inclusive else inner > minimum) & (inner > 0)
-    pairs = np.argwhere(above)
-    order = np.argsort(-inner[above], kind="stable")
-    return [table.detection(int(rows[row]), int(wanted[column])) for row, column in pairs[order]]
-
-
-def filter_units(
-    table: UnitTable,
-    *,
-    concept: str | None = None,
-    category: str | None = None,
-    minimum: float = THRESHOLD,
-    held_out: float | None = None,
-    inclusive: bool = False,
-) -> list[int]:
-    """The units whose label is the concept, or of the category, with an IoU above ``minimum``; in their order.
-
-    ``held_out``: only those whose honest score is above it too. Indices are the layer's, so that they hold for the table,
-    activations and reports alike. Raises KeyError as `query` does, ValueError for ``held_out`` where nothing was held out.
-    """
-    kept = np.isin(table.label, _wanted(table, concept, category))
-    kept &= table.detectors(minimum, inclusive=inclusive)
-    if held_out is not None:
-        scores = table.held_out_scores
-        if scores is None:
-            raise ValueError(
-                f"Expected a table with a held-out part, got one of `{table.layer}` without; try without `held_out`."
-            )
-        kept &= scores >= held_out if inclusive else scores > held_out
-    return [int(unit) for unit in np.flatnonzero(kept)]
 
 
 def merge(tables: Iterable[UnitTable]) -> UnitTable:
@@ -113,40 +56,6 @@ def merge(tables: Iterable[UnitTable]) -> UnitTable:
         examples=_examples(examples) if examples else None,
         facts=_facts(parts),
     )
-
-
-def find(concepts: Sequence[Concept], name: str, category: str | None = None) -> list[int]:
-    """Places of the concepts with a name, or where none has it, with such a synonym.
-
-    Raises KeyError for an unknown name or category, naming close ones.
-    """
-    categories = list(dict.fromkeys(concept.category for concept in concepts))
-    if category is not None and category not in categories:
-        raise UnknownNameError(f"Expected a category, got `{category}`; {suggest(category, categories)}")
-    inside = [k for k, concept in enumerate(concepts) if category in (None, concept.category)]
-    wanted = _folded(name)
-    for names in ([(known.name,) for known in concepts], [known.synonyms for known in concepts]):
-        found = [k for k in inside if wanted in map(_folded, names[k])]
-        if found:
-            return found
-    texts = [text for k in inside for text in (concepts[k].name, *concepts[k].synonyms)]
-    of = "" if category is None else f" of the category `{category}`"
-    raise UnknownNameError(f"Expected the name of a concept{of}, got `{name}`; {suggest(name, texts)}")
-
-
-def _wanted(table: UnitTable, concept: str | None, category: str | None) -> npt.NDArray[np.int64]:
-    """Places of the concepts that are asked for."""
-    if concept is not None:
-        return np.array(find(table.concepts, concept, category), np.int64)
-    if category is not None and category not in table.categories:
-        raise UnknownNameError(
-            f"Expected a category, got `{category}`; {suggest(category, table.categories)}"
-        )
-    return np.flatnonzero([category in (None, known.category) for known in table.concepts]).astype(np.int64)
-
-
-def _folded(name: str) -> str:
-    return name.casefold().replace("_", " ").strip()
 
 
 def _sum(counts: Iterable[Counts]) -> Counts:

@@ -10,9 +10,11 @@ from tests.dissection.tables import PLAIN, counts_of, same, table_of
 
 from pellucid.data.concepts.base import Concept
 from pellucid.dissection.counts import Counts
-from pellucid.dissection.selecting import filter_units, find, merge, query
+from pellucid.dissection.merging import merge
 from pellucid.dissection.storing import load, save, summarized
-from pellucid.dissection.table import Examples, UnitTable
+from pellucid.dissection.table import Examples, UnitTable, find
+
+query, filter_units = UnitTable.query, UnitTable.filter
 
 SEEDS = st.integers(0, 10**6)
 
