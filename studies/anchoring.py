@@ -14,11 +14,8 @@ Run: ``python studies/anchoring.py [--images 240]``; pretrained networks and pho
 
 from __future__ import annotations
 
-import argparse
 import csv
-import json
 import os
-import platform
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +23,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+import kit
 import pellucid as pl
 from pellucid.core.geometry import Geometry, upsample
 from pellucid.world import SceneDataset
@@ -145,25 +143,35 @@ def table(results: dict[str, Any]) -> str:
         f"with object boxes of {results['photographs']} photographs, or object masks of {results['scenes']} scenes.",
         "By `python studies/anchoring.py`.",
         "",
-        "| network | layer | nominal | effective | measured | correlation nominal | correlation effective |",
-        "|---|---|---|---|---|---|---|",
     ]
-    for network, rows in results["networks"].items():
-        lines += [
-            f"| {network} | {row['layer']} | {row['nominal center']:g} | {row['effective center']:g} | "
-            f"{row['measured center'][0]:g}, {row['measured center'][1]:g} | {row['correlation nominal']:.3f} | "
-            f"{row['correlation effective']:.3f} |"
-            for row in rows
-        ]
-    return "\n".join(lines) + "\n"
+    head = (
+        "network",
+        "layer",
+        "nominal",
+        "effective",
+        "measured",
+        "correlation nominal",
+        "correlation effective",
+    )
+    rows = [
+        (
+            network,
+            row["layer"],
+            f"{row['nominal center']:g}",
+            f"{row['effective center']:g}",
+            f"{row['measured center'][0]:g}, {row['measured center'][1]:g}",
+            f"{row['correlation nominal']:.3f}",
+            f"{row['correlation effective']:.3f}",
+        )
+        for network, listed in results["networks"].items()
+        for row in listed
+    ]
+    return "\n".join(lines) + "\n" + kit.table(head, rows) + "\n"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = kit.parser(__doc__)
     parser.add_argument("--images", type=int, default=240)
-    parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
     networks: dict[str, Any] = {}
     assets = os.environ.get("PELLUCID_ASSETS")
@@ -182,17 +190,9 @@ def main() -> None:
         "photographs": options.images if assets else 0,
         "scenes": options.images,
         "networks": networks,
-        "metadata": {
-            "pellucid": pl.__version__,
-            "torch": torch.__version__,
-            "machine": platform.machine(),
-            "seed": 0,
-        },
+        "metadata": kit.metadata(seed=0),
     }
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "anchoring.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    (options.out / "anchoring.md").write_text(table(results), encoding="utf-8")
-    print(table(results))
+    kit.write(options.out, "anchoring", results, table(results))
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from typing import Any
 
 import torch
 
+import kit
 from dissection_networks import (
     ALEXNET,
     EMBEDDED,
@@ -30,7 +31,6 @@ from dissection_networks import (
     concepts,
     facts,
     measured,
-    metadata,
     network,
     rows,
     stages,
@@ -154,7 +154,7 @@ def main() -> None:
         spent = round((time.process_time() - began) / 60, 1)
         write_json(
             given.out / f"dissection-{part}.json",
-            {**found, "metadata": metadata(**{"processor minutes": spent})},
+            {**found, "metadata": kit.metadata(**{"processor minutes": spent})},
         )
         print(part, spent, "processor minutes", flush=True)
 

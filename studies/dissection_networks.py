@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -186,18 +185,6 @@ def facts(net: pl.Network, source: ConceptSource) -> dict[str, Any]:
     return {
         "weights sha256": fingerprint(net.module)[:16],
         "concepts": source.facts() | {"sha256": source.facts()["sha256"][:16]},
-    }
-
-
-def metadata(**more: Any) -> dict[str, Any]:
-    """Versions and the machine's kind."""
-    return {
-        "pellucid": pl.__version__,
-        "torch": torch.__version__.split("+")[0],
-        "numpy": np.__version__,
-        "machine": platform.machine(),
-        "threads": torch.get_num_threads(),
-        **more,
     }
 
 

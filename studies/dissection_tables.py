@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
+from kit import minus, number, percent, table
+
 Found = Mapping[str, Any]
 LOW, HIGH = ("color", "texture", "material"), ("part", "object", "scene")
 UNIQUE = {"unique": "released", "unique top": "top label", "held out unique": "held out"}
@@ -14,26 +16,6 @@ PUBLISHED = {  # unique detectors of the last layers, released rule
     "random weights": {"AlexNet": 2},
 }
 REMOVED = 0.8  # of the unique detectors, published for a full rotation
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """Markdown."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
-
-
-def number(value: float | None, digits: int = 0) -> str:
-    """A number with so many decimals."""
-    return "–" if value is None else f"{value:.{digits}f}"
-
-
-def percent(value: float | None) -> str:
-    """A share."""
-    return "–" if value is None else _minus(f"{100 * value:.0f} %")
-
-
-def _minus(text: str) -> str:
-    return text.replace("-", "−")
 
 
 def share(layer: Found) -> float:
@@ -64,7 +46,7 @@ def spread(values: Sequence[float], digits: int = 0, scale: float = 1, unit: str
     if not values:
         return "–"
     texts = [f"{scale * value:.{digits}f}" for value in (mean(values) or 0.0, min(values), max(values))]
-    return _minus(f"{texts[0]}{unit} [{texts[1]}, {texts[2]}]")
+    return minus(f"{texts[0]}{unit} [{texts[1]}, {texts[2]}]")
 
 
 def by_category(layer: Found, names: Sequence[str]) -> list[str]:
@@ -258,7 +240,7 @@ def difference(found: Found | None) -> str:
     """In thousandths, with its standard error."""
     if found is None:
         return "–"
-    return _minus(f"{1000 * found['mean']:+.1f} ± {1000 * found['standard error']:.1f}")
+    return minus(f"{1000 * found['mean']:+.1f} ± {1000 * found['standard error']:.1f}")
 
 
 def apart(found: Found) -> dict[str, tuple[int, int]]:

@@ -12,16 +12,14 @@ Run: ``python studies/faithfulness.py [--scenes 40] [--photographs 24]``.
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
-import platform
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+import kit
 import pellucid as pl
 from pellucid.data.preprocess import to_batch
 from pellucid.evaluation.controls import center_gaussian, random_blurred
@@ -127,54 +125,42 @@ def table(rows: list[dict[str, Any]], over_all: float) -> str:
         f"are (over all rows: {over_all:.3f}); standard deviation of the sanity check's rank correlation between single random "
         "networks. By `python studies/faithfulness.py`.",
         "",
-        "| network | images | flat | map | "
-        + " | ".join(f"≥ {one:.2f}" for one in THRESHOLDS)
-        + f" | ≤ −{BETTER:.2f} | error of {STEPS} steps, 95 % | deviation between draws |",
-        "|---|---|---|---|" + "---|" * (len(THRESHOLDS) + 3),
     ]
+    head = [
+        "network", "images", "flat", "map", *(f"≥ {threshold:.2f}" for threshold in THRESHOLDS), f"≤ −{BETTER:.2f}",
+        f"error of {STEPS} steps, 95 %", "deviation between draws",
+    ]  # fmt: skip
+    cells = []
     for row in rows:
-        shares = " | ".join(f"{100 * one:.0f} %" for one in (*row["better from"].values(), row["worse"]))
-        between = row["deviation between draws"]
-        lines.append(
-            f"| {row['network']} | {row['images']} | {row['flat']} | {row['map']} | {shares} | {quantile([row]):.3f} | "
-            f"{'–' if between is None else f'{between:.2f}'} |"
-        )
-    return "\n".join(lines) + "\n"
+        shares = [kit.percent(share) for share in (*row["better from"].values(), row["worse"])]
+        between = kit.number(row["deviation between draws"], 2)
+        about = (row["network"], row["images"], row["flat"], row["map"])
+        cells.append([*about, *shares, f"{quantile([row]):.3f}", between])
+    return "\n".join(lines) + "\n" + kit.table(head, cells) + "\n"
 
 
 def main() -> None:
     """Measure every network; write JSON and Markdown."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = kit.parser(__doc__)
     parser.add_argument("--scenes", type=int, default=40)
     parser.add_argument("--photographs", type=int, default=24)
     parser.add_argument("--checked", type=int, default=16, help="images measured with many steps and draws")
-    parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
     rows = []
     for name in (*NAMES, *(["resnet18"] if "PELLUCID_ASSETS" in os.environ else [])):
         count = options.photographs if name in PRETRAINED else options.scenes
         rows += measured(name, count, min(options.checked, count))
         print(name, flush=True)
-    metadata = {
+    metadata = kit.metadata() | {
         "steps": STEPS,
         "many": MANY,
         "checked": options.checked,
         "draws": DRAWS,
         "threshold in use": BETTER,
         "error of few steps, 95 %": quantile(rows),
-        "pellucid": pl.__version__,
-        "torch": torch.__version__,
-        "machine": platform.machine(),
     }
     text = table(rows, metadata["error of few steps, 95 %"])
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "faithfulness.json").write_text(
-        json.dumps({"rows": rows, "metadata": metadata}, indent=1) + "\n", encoding="utf-8"
-    )
-    (options.out / "faithfulness.md").write_text(text, encoding="utf-8")
-    print(text)
+    kit.write(options.out, "faithfulness", {"rows": rows, "metadata": metadata}, text)
 
 
 if __name__ == "__main__":

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import datetime
-import hashlib
 import math
-import os
-import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
 from scipy import stats
 
-import pellucid as pl
+import kit
 from interpretable_cnn_runs import BACKBONES, CONDITIONS, EXTRA, FINE, Study
 
 GROUPS = {
@@ -51,17 +46,9 @@ def collected(study: Study) -> dict[str, Any]:
         runs = {key: run for key, run in study.done.items() if _group(key) == group}
         if runs:
             groups[group] = _summary(runs)
-    here = Path(__file__).parent
-    code = b"".join(each.read_bytes() for each in sorted(here.glob("interpretable_cnn*.py")))
+    code = Path(__file__).parent.glob("interpretable_cnn*.py")
     return {
-        "metadata": {
-            "date": datetime.date.today().isoformat(),
-            "pellucid": pl.__version__,
-            "torch": torch.__version__.split("+")[0],
-            "machine": f"{platform.machine()}, {os.cpu_count()} cores, one used",
-            "study sha256": hashlib.sha256(code).hexdigest()[:16],
-            "plan": asdict(study.plan),
-        },
+        "metadata": kit.metadata(code, plan=asdict(study.plan)),
         "groups": groups,
         "runs": dict(sorted(study.done.items())),
     }

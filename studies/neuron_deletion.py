@@ -17,12 +17,8 @@ study's own ("few"). Deletion runs in bfloat16, rankings in float32. 95 % interv
 from __future__ import annotations
 
 import argparse
-import hashlib
-import os
-import platform
 import sys
 from collections.abc import Sequence
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +26,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+import kit
+
 sys.path.insert(0, str(Path(__file__).parent))
 
-import pellucid as pl
 from neuron_deletion_measures import (
     Curves,
     Ranker,
@@ -41,7 +38,6 @@ from neuron_deletion_measures import (
     cost_of,
     curves,
     draws,
-    interval,
     ranking,
     rates,
     selective,
@@ -154,29 +150,27 @@ def _rows(found: dict[str, Curves], x: Sequence[float], times: int) -> dict[str,
                 "own": own.mean(0).tolist(),
                 "others": others.mean(0).tolist(),
                 "selectivity": selective(own, others).mean(0).tolist(),
-                "selectivity_interval": [interval(step) for step in steps_of.T],
-                "own_drop_interval": [interval(step) for step in drop.T],
+                "selectivity_interval": [kit.percentile_interval(step) for step in steps_of.T],
+                "own_drop_interval": [kit.percentile_interval(step) for step in drop.T],
                 "area": float(area(selective(own, others), x).mean()),
-                "area_interval": interval(theirs),
+                "area_interval": kit.percentile_interval(theirs),
                 "cgnis_lead": float((mine - theirs).mean()),
-                "cgnis_lead_interval": interval(mine - theirs),
+                "cgnis_lead_interval": kit.percentile_interval(mine - theirs),
                 "cgnis_lead_steps": (chosen - steps_of).mean(0).tolist(),
-                "cgnis_lead_steps_interval": [interval(step) for step in (chosen - steps_of).T],
-                "cgnis_ratio_interval": interval(mine / np.where(np.abs(theirs) > 1e-9, theirs, np.nan)),
+                "cgnis_lead_steps_interval": [
+                    kit.percentile_interval(step) for step in (chosen - steps_of).T
+                ],
+                "cgnis_ratio_interval": kit.percentile_interval(
+                    mine / np.where(np.abs(theirs) > 1e-9, theirs, np.nan)
+                ),
             }
     return rows
 
 
 def metadata(options: argparse.Namespace) -> dict[str, Any]:
     """What the numbers depend on."""
-    here = Path(__file__).parent
-    code = b"".join(file.read_bytes() for file in sorted(here.glob("neuron_deletion*.py")))
-    return {
-        "options": {key: value for key, value in vars(options).items() if key not in ("out", "report", "networks", "layers")},
-        "date": date.today().isoformat(), "pellucid": pl.__version__, "torch": torch.__version__,
-        "python": platform.python_version(), "cores": os.cpu_count(), "threads": torch.get_num_threads(),
-        "code": hashlib.sha256(code).hexdigest(),
-    }  # fmt: skip
+    code = Path(__file__).parent.glob("neuron_deletion*.py")
+    return kit.metadata(code, options, leave=("report", "networks", "layers"))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -215,7 +209,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             facts = metadata(options)
             write_json(
                 _file(options.out, name, case.layer),
-                _short(measured(case, options, cheap)) | {"metadata": facts},
+                kit.plain(measured(case, options, cheap)) | {"metadata": facts},
             )
             print(f"{name} {case.layer}: {_file(options.out, name, case.layer)}", flush=True)
     if options.report or options.out == RESULTS:
@@ -227,15 +221,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _file(folder: Path, name: str, layer: str) -> Path:
     return folder / f"{name}-{layer}.json"
-
-
-def _short(value: Any) -> Any:
-    """Rounded, and without NaN."""
-    if isinstance(value, float):
-        return round(value, 4) if np.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: _short(entry) for key, entry in value.items()}
-    return [_short(entry) for entry in value] if isinstance(value, (list, tuple)) else value
 
 
 if __name__ == "__main__":

@@ -227,8 +227,3 @@ def _stratified(random: np.random.Generator, labels: npt.NDArray[np.int64]) -> R
         at = np.flatnonzero(labels == label)
         weights[at] = _weights(random, len(at)) / len(present)
     return weights
-
-
-def interval(values: Real) -> list[float]:
-    """95 % interval of draws."""
-    return [float(each) for each in np.quantile(values, (0.025, 0.975))]

@@ -15,19 +15,16 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
-import os
-import platform
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import date
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Any
 
 import numpy as np
 import torch
 
+import kit
 import pellucid as pl
 from patterns_report import table
 from pellucid.explanation.concepts import Names, names_for
@@ -157,17 +154,10 @@ def feedback(found: Decodings) -> dict[str, Any]:
         }
     for key in ("channels", "probability"):
         apart = [getattr(one.own, key) - getattr(one.of_random, key) for one in found.decoded]
-        rows[f"{key} over random"] = interval(apart)
+        rows[f"{key} over random"] = kit.normal_interval(apart)
     rows["error, all channels"] = fmean(one.error for one in found.decoded)
     rows["error, pattern alone"] = fmean(one.error_alone for one in found.decoded)
     return rows
-
-
-def interval(values: Sequence[float]) -> list[float]:
-    """Mean and its 95 % interval by the normal law."""
-    mean = fmean(values)
-    half = 1.96 * stdev(values) / len(values) ** 0.5 if len(values) > 1 else float("inf")
-    return [mean, mean - half, mean + half]
 
 
 def decoder_of(net: pl.Network, layer: str, options: argparse.Namespace) -> Decoder:
@@ -257,25 +247,14 @@ def write_sheet(page: Any, file: Path) -> None:
 
 def metadata(options: argparse.Namespace) -> dict[str, Any]:
     """What the results were made with."""
-    root = Path(pl.__file__).parent
-    folders = (root / "neurons" / "patterns", root / "visualization" / "decoder")
-    files = [Path(__file__), *(file for folder in folders for file in sorted(folder.glob("*.py")))]
-    return {
-        "options": {k: v for k, v in vars(options).items() if k not in ("out", "decoders", "only_report")},
-        "mining": asdict(MINING),
-        "date": date.today().isoformat(),
-        "pellucid": pl.__version__,
-        "torch": torch.__version__,
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-        "code": hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16],
-    }
+    folders = (kit.PACKAGE / "units" / "patterns", kit.PACKAGE / "visualization" / "decoder")
+    code = [Path(__file__), *(file for folder in folders for file in folder.glob("*.py"))]
+    return kit.metadata(code, options, leave=("decoders", "only_report"), mining=asdict(MINING))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure the networks, one after the other; write JSON, page and sheets."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = kit.parser(__doc__)
     parser.add_argument(
         "--networks", nargs="+", default=["scenes-vgg", "scenes-resnet"], choices=tuple(LAYERS)
     )
@@ -290,27 +269,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--decoders", type=Path, default=Path("pellucid-out/train"), help="where decoders are or go"
     )
-    parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--only-report", action="store_true", help="make the page anew from the JSON")
     options = parser.parse_args(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
     file = options.out / "patterns.json"
-    study: dict[str, Any] = json.loads(file.read_text("utf-8")) if file.is_file() else {"networks": []}
+    study: dict[str, Any] = kit.read(file, {"networks": []})
     for name in [] if options.only_report else options.networks:
         found, page = measured(name, options)
         found["metadata"] = metadata(options)
         others = [one for one in study["networks"] if one["network"] != name]
         study["networks"] = sorted([*others, found], key=lambda one: list(LAYERS).index(one["network"]))
         write_sheet(page, options.out / f"patterns-{name}.png")
-        file.write_text(json.dumps(study, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        kit.write(options.out, "patterns", study)
     for one in study["networks"]:  # what was seen in a sheet is said of that very sheet
         one["sheet"] = hashlib.sha256(
             (options.out / f"patterns-{one['network']}.png").read_bytes()
         ).hexdigest()[:16]
-    file.write_text(json.dumps(study, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    text = table(study)
-    (options.out / "patterns.md").write_text(text, encoding="utf-8")
-    print(text)
+    kit.write(options.out, "patterns", study, table(study))
     return 0
 
 

@@ -14,15 +14,13 @@ Run: ``python studies/sanity.py [--scenes 12] [--photographs 4]``.
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
-import platform
 from pathlib import Path
 from typing import Any
 
 import torch
 
+import kit
 import pellucid as pl
 from faithfulness import pictures
 from pellucid.attribution import Method
@@ -90,45 +88,32 @@ def table(rows: list[dict[str, Any]]) -> str:
         f"share ({DRAWS} random networks each), and the share of images whose map is called insensitive (from {INSENSITIVE} on, "
         "upper half random). By `python studies/sanity.py`.",
         "",
-        f"| network | images | method | layer | {' | '.join(SHARES)} | insensitive |",
-        "|---|---|---|---|" + "---|" * (len(SHARES) + 1),
     ]
-    for row in rows:
-        ranks = " | ".join(f"{rank:.2f}" for rank in row["rank correlation"].values())
-        lines.append(
-            f"| {row['network']} | {row['images']} | {row['method']} | {row['layer']} | {ranks} | "
-            f"{100 * row['insensitive']:.0f} % |"
-        )
-    return "\n".join(lines) + "\n"
+    cells = [
+        [
+            *(row[key] for key in ("network", "images", "method", "layer")),
+            *(f"{rank:.2f}" for rank in row["rank correlation"].values()),
+            kit.percent(row["insensitive"]),
+        ]
+        for row in rows
+    ]
+    head = ("network", "images", "method", "layer", *SHARES, "insensitive")
+    return "\n".join(lines) + "\n" + kit.table(head, cells) + "\n"
 
 
 def main() -> None:
     """Measure every network; write JSON and Markdown."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = kit.parser(__doc__)
     parser.add_argument("--scenes", type=int, default=12)
     parser.add_argument("--photographs", type=int, default=4)
-    parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
     rows = []
     for name in (*EMBEDDED, *(["squeezenet1_0", "resnet18"] if "PELLUCID_ASSETS" in os.environ else [])):
         rows += measured(name, options.photographs if name in PRETRAINED else options.scenes)
         print(name, flush=True)
-    metadata = {
-        "draws": DRAWS,
-        "insensitive from": INSENSITIVE,
-        "pellucid": pl.__version__,
-        "torch": torch.__version__,
-        "machine": platform.machine(),
-    }
+    metadata = kit.metadata() | {"draws": DRAWS, "insensitive from": INSENSITIVE}
     text = table(rows)
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "sanity.json").write_text(
-        json.dumps({"rows": rows, "metadata": metadata}, indent=1) + "\n", encoding="utf-8"
-    )
-    (options.out / "sanity.md").write_text(text, encoding="utf-8")
-    print(text)
+    kit.write(options.out, "sanity", {"rows": rows, "metadata": metadata}, text)
 
 
 if __name__ == "__main__":

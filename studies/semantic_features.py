@@ -13,13 +13,10 @@ Run: ``pellucid study semantic-features [--assets FOLDER] [--work FOLDER] [--see
 from __future__ import annotations
 
 import argparse
-import hashlib
 import os
-import platform
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +24,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pellucid.core.storage import whole, write_json, write_text
+import kit
+from pellucid.core.storage import whole
 from pellucid.training.irenet.build import NETWORKS, multiplications, parameters
 from pellucid.training.irenet.card import answers
 from pellucid.training.irenet.learning import RecognizerJob
@@ -164,23 +162,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "epochs": settings.epochs,
         }
     result = page(sets, {**asdict(options), **_metadata()})
-    write_json(places.out / "semantic-features.json", result["json"])
-    write_text(places.out / "semantic-features.md", result["text"])
+    kit.write(places.out, "semantic-features", result["json"], result["text"])
     plot(result["json"], places.out / "semantic-features.png")
     return 0
 
 
 def _metadata() -> dict[str, Any]:
-    folder = Path(__file__).parent
-    package = folder.parent / "src" / "pellucid" / "training" / "irenet"
-    files = sorted([*folder.glob("semantic_features*.py"), *package.glob("*.py")])
-    digest = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
-    return {
-        "date": datetime.now(UTC).date().isoformat(),
-        "torch": torch.__version__.split("+")[0],
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, one thread",
-        "code": digest,
-    }
+    code = [
+        *Path(__file__).parent.glob("semantic_features*.py"),
+        *(kit.PACKAGE / "training" / "irenet").glob("*.py"),
+    ]
+    return kit.metadata(code)
 
 
 def _options(arguments: Sequence[str] | None) -> tuple[Options, argparse.Namespace]:

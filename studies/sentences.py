@@ -19,15 +19,13 @@ Run: ``python studies/sentences.py [--scenes 1000] [--habitual 300] [--mapped 25
 
 from __future__ import annotations
 
-import argparse
 import json
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-import torch
-
+import kit
 import pellucid as pl
 from pellucid.evaluation.intervention import part_effects
 from pellucid.evaluation.sentences import by_chance, judgeable, kept, right, right_by_mass
@@ -105,9 +103,7 @@ def measured(
 
 def main(arguments: list[str] | None = None) -> int:
     """Measure all networks; write JSON and the page made of it."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = kit.parser(__doc__)
     parser.add_argument("--scenes", type=int, default=1000, help="of the honest networks")
     parser.add_argument("--habitual", type=int, default=300, help="habitual scenes, of all networks")
     parser.add_argument("--mapped", type=int, default=250, help="of the scenes, with all maps beside")
@@ -117,7 +113,6 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--split", default="test")
     parser.add_argument("--recognizer", default=None)
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "pellucid-sentences")
-    parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args(arguments)
     start = time.process_time()
     independent = SceneDataset(options.split, options.scenes)
@@ -139,7 +134,7 @@ def main(arguments: list[str] | None = None) -> int:
         },
     }
     found = summary(rows)
-    found["metadata"] = {
+    found["metadata"] = kit.metadata() | {
         "split": options.split,
         "scenes": options.scenes,
         "habitual scenes": options.habitual,
@@ -152,17 +147,10 @@ def main(arguments: list[str] | None = None) -> int:
             "ABSENT": w.ABSENT,
         },
         "core seconds of this run": round(time.process_time() - start),
-        "pellucid": pl.__version__,
-        "torch": torch.__version__,
     }
     stem = "sentences" if options.split == "test" else f"sentences-{options.split}"
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / f"{stem}.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    if options.split == "test":
-        chosen = options.out / "sentences-val.json"
-        before = json.loads(chosen.read_text(encoding="utf-8")) if chosen.is_file() else None
-        (options.out / f"{stem}.md").write_text(page(found, before), encoding="utf-8")
-    print(json.dumps(found, indent=1))
+    before = kit.read(options.out / "sentences-val.json")
+    kit.write(options.out, stem, found, page(found, before) if options.split == "test" else None)
     return 0
 
 

@@ -18,7 +18,6 @@ import copy
 import csv
 import json
 import os
-import platform
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+import kit
 import pellucid as pl
+from pellucid.core.storage import write_text
 from pellucid.data.preprocess import to_batch
 from pellucid.evaluation.controls import blurred, center_gaussian, edges, random_maps
 from pellucid.evaluation.curves import InsertionDeletion, area, curves
@@ -320,18 +321,15 @@ def main() -> None:
     net = network(given.network)
     path = RESULTS / f"{given.network}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    found = json.loads(path.read_text()) if path.exists() else {}
+    found = kit.read(path, {})
     known = PRETRAINED.get(given.network)
     found |= {
         "network": given.network,
         "title": known[1] if known else given.network,
         "real": known is not None,
         "layers": list(net.default_layers),
-        "metadata": {
-            "pellucid": pl.__version__, "torch": torch.__version__, "python": platform.python_version(),
-            "machine": platform.machine(), "threads": torch.get_num_threads(),
-        },
-    }  # fmt: skip
+        "metadata": kit.metadata(),
+    }
     if given.part in ("tune", "all"):
         found["protocol"] = {
             "steps": PROTOCOL.in_full().steps, "blur": PROTOCOL.in_full().blur, "precision": "bfloat16",
@@ -355,14 +353,8 @@ def main() -> None:
 
 
 def _write(path: Path, found: dict[str, Any]) -> None:
-    def plain(value: Any) -> Any:
-        if isinstance(value, float):
-            return None if np.isnan(value) else round(value, 5)
-        if isinstance(value, dict):
-            return {key: plain(entry) for key, entry in value.items()}
-        return [plain(entry) for entry in value] if isinstance(value, (list, tuple)) else value
-
-    path.write_text(json.dumps(plain(found), ensure_ascii=False, separators=(",", ":")) + "\n")
+    compact = json.dumps(kit.plain(found, 5), ensure_ascii=False, separators=(",", ":"))
+    write_text(path, compact + "\n")
 
 
 if __name__ == "__main__":

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
+import kit
+from kit import listed
 from pellucid.evaluation import Interval, bootstrap
 from shallow_cam_numbers import BASE, BLURRED, EVERYWHERE, MAIN, Board, Study, called, numbers
 
 NONE = "–"
 QUANTITIES = {"pointing": "pointing game", "energy": "energy inside", "relative": "relative IoU"}
+
+
+table = partial(kit.table, right=True)
 
 
 def signed(value: float, digits: int = 2) -> str:
@@ -29,18 +35,6 @@ def shown(interval: Interval | None, digits: int = 2) -> str:
     return (
         f"{signed(interval.mean, digits)} [{signed(interval.low, digits)}, {signed(interval.high, digits)}]"
     )
-
-
-def listed(words: Iterable[str]) -> str:
-    """Words as a list in a sentence."""
-    *first, last = words
-    return f"{', '.join(first)} and {last}" if first else last
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table in Markdown, numbers to the right."""
-    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def codes(layers: Iterable[str]) -> list[str]:

@@ -11,14 +11,12 @@ Run: ``python studies/surroundings.py [--scenes 300] [--method NAME]``.
 
 from __future__ import annotations
 
-import argparse
-import json
-import platform
 from pathlib import Path
 from typing import Any
 
 import torch
 
+import kit
 import pellucid as pl
 from pellucid.explanation.explaining import DEFAULT_METHOD
 from pellucid.speech.wording import LEAN
@@ -65,42 +63,36 @@ def table(rows: list[dict[str, Any]], scenes: int, method: str) -> str:
         f"Share of {scenes} scenes in which the sentence would say it with `{method}`, by threshold (in use: {LEAN:.2f}).",
         "By `python studies/surroundings.py`.",
         "",
-        "| network | split | median part | " + " | ".join(f"< {one:.2f}" for one in THRESHOLDS) + " |",
-        "|---|---|---|" + "---|" * len(THRESHOLDS),
     ]
-    for row in rows:
-        shares = " | ".join(f"{100 * value:.1f} %" for value in row["said below"].values())
-        lines.append(f"| {row['network']} | {row['split']} | {row['median']:.2f} | {shares} |")
-    return "\n".join(lines) + "\n"
+    cells = [
+        [
+            row["network"],
+            row["split"],
+            f"{row['median']:.2f}",
+            *(kit.percent(value, 1) for value in row["said below"].values()),
+        ]
+        for row in rows
+    ]
+    head = ("network", "split", "median part", *(f"< {threshold:.2f}" for threshold in THRESHOLDS))
+    return "\n".join(lines) + "\n" + kit.table(head, cells) + "\n"
 
 
 def main() -> None:
     """Measure every embedded network on both splits; write JSON and Markdown."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = kit.parser(__doc__)
     parser.add_argument("--scenes", type=int, default=300)
     parser.add_argument("--method", default=DEFAULT_METHOD)
-    parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
     rows = [
         measured(name, split, options.scenes, options.method) for name in NAMES for split in ("val", "test")
     ]
-    metadata = {
+    metadata = kit.metadata() | {
         "method": options.method,
         "scenes": options.scenes,
         "threshold in use": LEAN,
-        "pellucid": pl.__version__,
-        "torch": torch.__version__,
-        "machine": platform.machine(),
     }
     text = table(rows, options.scenes, options.method)
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "surroundings.json").write_text(
-        json.dumps({"rows": rows, "metadata": metadata}, indent=1) + "\n", encoding="utf-8"
-    )
-    (options.out / "surroundings.md").write_text(text, encoding="utf-8")
-    print(text)
+    kit.write(options.out, "surroundings", {"rows": rows, "metadata": metadata}, text)
 
 
 if __name__ == "__main__":

@@ -26,16 +26,12 @@ part. The report is written by ``visualization_report.py``.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import importlib.util
-import json
 import os
-import platform
 import sys
 import time
 import warnings
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +40,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+import kit
 import pellucid as pl
 from pellucid.data.preprocess import to_batch
 from pellucid.data.tensors import to_bytes, to_picture
@@ -236,14 +233,6 @@ def certified(held: Sequence[Certificate]) -> dict[str, Any]:
     }
 
 
-def interval(differences: list[float], draws: int = 2000) -> list[float]:
-    """Mean and 95 % bootstrap interval over classes."""
-    values = torch.tensor(differences, dtype=torch.float64)
-    lots = torch.randint(len(values), (draws, len(values)), generator=torch.Generator().manual_seed(0))
-    low, high = values[lots].mean(1).quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
-    return [round(float(values.mean()), 4), round(low, 4), round(high, 4)]
-
-
 def measured(
     bench: Bench, short: bool, tools: tuple[Any, Any] | None
 ) -> tuple[list[dict[str, Any]], Image.Image]:
@@ -263,18 +252,16 @@ def measured(
     full = next(row for row in rows if row["arm"] == FULL)
     for row in rows:
         for key in ("transfer", "spectrum"):
-            row[f"{key} over {FULL}"] = interval([a - b for a, b in zip(row[key], full[key], strict=True)])
+            row[f"{key} over {FULL}"] = kit.mean_interval(
+                [a - b for a, b in zip(row[key], full[key], strict=True)], 4
+            )
     return rows, sheet(shown, None, columns=len(bench.classes), size=96)
 
 
 def how_made(bench: Bench, options: argparse.Namespace, real: int) -> dict[str, Any]:
     """What a part of the results was made with; the code is a digest of the package's painting files."""
-    folder = Path(pl.__file__).parent / "visualization"
-    code = hashlib.sha256(b"".join(each.read_bytes() for each in sorted(folder.glob("*.py")))).hexdigest()[
-        :12
-    ]
-    date = datetime.now(UTC).date().isoformat()
-    return {"date": date, "code": code, "steps": options.steps, "copies": bench.copies, "real": real}
+    code = (kit.PACKAGE / "visualization").glob("*.py")
+    return kit.metadata(code, steps=options.steps, copies=bench.copies, real=real)
 
 
 def refreshed(
@@ -300,9 +287,7 @@ def refreshed(
 
 def main() -> None:
     """Measure, and write JSON, Markdown and sheets of the embedded networks."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = kit.parser(__doc__)
     known = [*list(OTHER)[:2], *(["resnet18"] if "PELLUCID_ASSETS" in os.environ else [])]
     parser.add_argument("--networks", nargs="+", default=known, choices=list(OTHER))
     parser.add_argument("--steps", type=int, default=96)
@@ -312,14 +297,12 @@ def main() -> None:
     parser.add_argument("--only-report", action="store_true", help="Markdown of the JSON that is there")
     parser.add_argument("--real", type=int, default=200, help="real pictures")
     parser.add_argument("--lucent", type=Path, help="folder in which Lucent and kornia are installed")
-    parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
     torch.set_num_threads(1)
     tools = None if options.only_report else lucent_tools(options.lucent)
     options.out.mkdir(parents=True, exist_ok=True)
     file = options.out / "visualization.json"
-    results = json.loads(file.read_text())["networks"] if file.is_file() else []
-    metadata = {"pellucid": pl.__version__, "torch": torch.__version__, "machine": platform.machine()}
+    results = kit.read(file, {"networks": []})["networks"]
     for name in [] if options.only_report else options.networks:
         before = next((one for one in results if one["network"] == name), {})
         found, page = refreshed(name, before, options, tools)
@@ -327,11 +310,8 @@ def main() -> None:
         results.sort(key=lambda one: list(OTHER).index(one["network"]))
         if page is not None and name in known[:2]:
             page.quantize(160).save(options.out / f"visualization-{name}.png", optimize=True)
-        file.write_text(
-            json.dumps({"networks": results, "metadata": metadata}, indent=1) + "\n", encoding="utf-8"
-        )
-    page_text = table(json.loads(file.read_text()))
-    (options.out / "visualization.md").write_text(page_text, encoding="utf-8")
+        kit.write(options.out, "visualization", {"networks": results, "metadata": kit.metadata()})
+    kit.write(options.out, "visualization", None, table(kit.read(file)))
 
 
 if __name__ == "__main__":

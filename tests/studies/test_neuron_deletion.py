@@ -88,7 +88,8 @@ def test_curves_by_hand(small):
 
 
 def test_measures():
-    from neuron_deletion_measures import Curves, area, draws, interval, selective, steps
+    import kit
+    from neuron_deletion_measures import Curves, area, draws, selective, steps
 
     assert steps(128, (0.001, 0.01, 0.5)) == [0, 1, 64]
     own, others = np.array([[1.0, 0.5, 0.0]]), np.array([[0.8, 0.8, 0.4]])
@@ -99,7 +100,7 @@ def test_measures():
     bits = {"full": [np.stack([np.ones(20, bool), generator.random(20) < 0.5]) for _ in range(4)]}
     rest = {"full": [np.ones((2, 6), bool) for _ in range(4)]}
     found = draws({"a": Curves(bits, rest, [np.array([0, 0, 0, 1, 1, 1])] * 4)}, "full", 400)["a"]
-    low, high = interval(found["selectivity"][:, 1])
+    low, high = kit.percentile_interval(found["selectivity"][:, 1])
     truth = 1 - np.mean([each[1].mean() for each in bits["full"]])
     assert low < truth < high
     assert 0.05 < high - low < 0.5

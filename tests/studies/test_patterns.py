@@ -59,7 +59,7 @@ def test_in_small(study, report, tmp_path, monkeypatch, capsys):
 
 
 def test_interval_and_verdict(study, report):
-    mean, low, high = study.interval([0.2, 0.4, 0.6, 0.8])
+    mean, low, high = study.kit.normal_interval([0.2, 0.4, 0.6, 0.8])
     assert mean == pytest.approx(0.5)
     assert (high - low) / 2 == pytest.approx(1.96 * (0.2 / 3) ** 0.5 / 2)
     sure, unsure = [0.2, 0.1, 0.3], [0.2, -0.1, 0.5]

@@ -71,7 +71,7 @@ def test_kernel_distance_is_literal_and_tells_distributions_apart(study):
 
 
 def test_interval_and_verdict(study, report):
-    mean, low, high = study.interval([0.2, 0.4, 0.6, 0.8])
+    mean, low, high = study.kit.mean_interval([0.2, 0.4, 0.6, 0.8])
     assert mean == pytest.approx(0.5)
     assert low < mean < high
     rows = [

@@ -13,7 +13,6 @@ import platform
 import time
 import unicodedata
 from collections.abc import Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from tempfile import TemporaryFile
 from types import TracebackType
@@ -23,9 +22,11 @@ import msgspec
 
 from pellucid._version import __version__
 from pellucid.core.documents import FileName, FlawError, convert, parse, read_json, read_regular
+from pellucid.core.provenance import versions
 from pellucid.core.storage import write_json
 
 SCHEMA = 1
+_PACKAGES = ("torch", "torchvision", "timm", "numpy", "pillow")
 _FACTS = "run.json"
 _LONGEST = 120  # bytes of a file name's stem; file systems allow 255 with all suffixes
 _SECONDS = 2.0  # between two writings of run.json
@@ -74,7 +75,11 @@ class RunDirectory:
             "command": command,
             "parameters": dict(parameters),
             **facts,
-            "versions": {"pellucid": __version__, "python": platform.python_version(), **_versions()},
+            "versions": {
+                "pellucid": __version__,
+                "python": platform.python_version(),
+                **versions(*_PACKAGES),
+            },
             "results": [],
             "failed": [],
             "skipped": [],
@@ -206,13 +211,3 @@ def _stem(name: str) -> str:
 def _folded(name: str) -> str:
     """Names that some file systems hold for the same fold to the same text."""
     return unicodedata.normalize("NFC", name).casefold()
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for package in ("torch", "torchvision", "timm", "numpy", "pillow"):
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from pellucid._version import __version__
+from pellucid.core.provenance import machine
 from pellucid.core.storage import write_text
 from pellucid.interpretable.job import InterpretableJob, accuracy
 from pellucid.interpretable.pictures import open_pictures
 from pellucid.interpretable.settings import InterpretableTraining
 from pellucid.training.loop import Record, first, plain, train
-from pellucid.training.weights import machine, rounded
+from pellucid.training.weights import rounded
 from pellucid.zoo.interpretable.backbones import open_backbone
 from pellucid.zoo.interpretable.saved import save_network
 

@@ -22,12 +22,13 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from pellucid._version import __version__
+from pellucid.core.provenance import machine
 from pellucid.core.storage import whole, write_text
 from pellucid.data.preprocess import Preprocess
 from pellucid.training.card import model_card
 from pellucid.training.loop import Job, Record, device, first, generator, order, share, train
 from pellucid.training.settings import ClassifierTraining
-from pellucid.training.weights import machine, rounded
+from pellucid.training.weights import rounded
 from pellucid.zoo import embedded
 
 

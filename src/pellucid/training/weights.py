@@ -1,11 +1,7 @@
-"""What every training ends with: weights in half precision, and the machine it ran on."""
+"""What every training ends with: weights in half precision."""
 
 from __future__ import annotations
 
-import os
-import platform
-
-import torch
 from torch import Tensor, nn
 
 
@@ -15,8 +11,3 @@ def rounded(module: nn.Module) -> dict[str, Tensor]:
     state = {key: value.half() if key in matrices else value for key, value in module.state_dict().items()}
     module.load_state_dict({key: value.float() if key in matrices else value for key, value in state.items()})
     return state
-
-
-def machine() -> str:
-    """Processor, cores and torch, as model cards state them."""
-    return f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__.split('+')[0]}"

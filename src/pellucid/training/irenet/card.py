@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pellucid._version import __version__
+from pellucid.core.provenance import machine
 from pellucid.training.irenet.build import Architecture, multiplications, parameters
 from pellucid.training.irenet.metrics import best_thresholds, by_label, quality
 from pellucid.training.irenet.network import IRENet
@@ -20,7 +21,6 @@ from pellucid.training.irenet.preparing import Prepared
 from pellucid.training.irenet.samples import Samples, Views
 from pellucid.training.irenet.settings import RecognizerTraining
 from pellucid.training.loop import Record, plain
-from pellucid.training.weights import machine
 
 
 @torch.no_grad()

@@ -21,10 +21,10 @@ from torch.nn import functional as F
 
 from pellucid._version import __version__
 from pellucid.core.network import Network
+from pellucid.core.provenance import machine
 from pellucid.core.running import undisturbed
 from pellucid.core.storage import fingerprint, write_text
 from pellucid.training.loop import Job, generator, order, shares, train
-from pellucid.training.weights import machine
 from pellucid.visualization.cut import Cut
 from pellucid.visualization.decoder.errors import Errors, errors
 from pellucid.visualization.decoder.model import Decoder, doublings
