@@ -133,14 +133,18 @@ def _at(revision: str) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--before", help="an earlier revision to show beside; writes results/house.json")
     options = parser.parse_args()
     now = figures(ROOT)
     before = _at(options.before) if options.before else {}
     width = max(map(len, now))
     for key, value in now.items():
-        print(f"{key:<{width}}  {before.get(key, '')!s:<48}  {value}" if before else f"{key:<{width}}  {value}")
+        print(
+            f"{key:<{width}}  {before.get(key, '')!s:<48}  {value}" if before else f"{key:<{width}}  {value}"
+        )
     if before:
         result = {
             "date": date.today().isoformat(),
