@@ -23,12 +23,12 @@ from typing import Any, ClassVar
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
 
 from pellucid.attribution.method import Home, Method, Needs
 from pellucid.core.capture import Trace
 from pellucid.core.fields import Field, FieldTracer, field_of, seed
 from pellucid.core.geometry import upsample
+from pellucid.core.hooks import Intercept
 from pellucid.core.reading import precise
 from pellucid.core.registry import register
 from pellucid.core.tail import Tail
@@ -99,7 +99,7 @@ class Parts:
         return self.input.flatten(1).sum(1) + sum(biases, torch.zeros((), device=self.input.device))
 
 
-class _Biases(TorchFunctionMode):
+class _Biases(Intercept):
     """Collects bias ⊙ gradient of every affine call whose output the explained score depends on."""
 
     def __init__(self) -> None:
@@ -107,16 +107,9 @@ class _Biases(TorchFunctionMode):
         self.spatial: list[tuple[Field, Tensor]] = []
         self.others: list[Tensor] = []
 
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        kwargs = kwargs or {}
+    def call(self, func: Callable[..., Any], name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The ordinary result, whose gradient is looked at."""
         result = func(*args, **kwargs)
-        name = getattr(func, "__name__", "")
         if name in _BIAS_AT and result.requires_grad:
             bias = _bias(name, args, kwargs)
             if bias is not None:

@@ -10,7 +10,7 @@ For a rectifier y = φ(x) and the gradient g at y, the gradient at x is
 Both are defined for the ReLU. Here every activation function that passes the positive side counts as a
 rectifier: ReLU, ReLU6, leaky, parametric, ELU, CELU, SELU, SiLU, GELU, Mish, softplus, Hardswish, and
 Hardtanh or clamp whose lower bound is 0. Gates (sigmoid, tanh, softmax) are left as they are. The calls are
-intercepted while one forward pass runs (``torch.overrides.TorchFunctionMode``): no module is touched, and
+intercepted while one forward pass runs (`pellucid.core.hooks.Intercept`): no module is touched, and
 functional, in-place and reused rectifiers are all seen.
 """
 
@@ -22,11 +22,11 @@ from typing import Any, ClassVar
 
 from jaxtyping import Float
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
 
 from pellucid.attribution.gradients import Reduction, check_reduction, reduced
 from pellucid.attribution.method import Home, Method, Needs
 from pellucid.core.capture import Trace, capture
+from pellucid.core.hooks import Intercept, hidden_in
 from pellucid.core.reading import RECTIFIERS, precise
 from pellucid.core.registry import register
 
@@ -70,24 +70,19 @@ class DeconvNet(_Rectified):
     gated: ClassVar[bool] = False
 
 
-class Rectifiers(TorchFunctionMode):
+class Rectifiers(Intercept):
     """Inside this context rectifiers have a guided (``gated``) or a deconvolutional backward."""
 
     def __init__(self, gated: bool) -> None:
         super().__init__()
         self.gated = gated
+        self.hidden: set[str] = set()
 
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        kwargs = dict(kwargs or {})
-        if "input" in kwargs:
-            args = (kwargs.pop("input"), *args)
-        if not _is_rectifier(getattr(func, "__name__", ""), args, kwargs):
+    def call(self, func: Callable[..., Any], name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Rectifiers get another backward."""
+        if hidden_in(func) and any(each.requires_grad for each in args if isinstance(each, Tensor)):
+            self.hidden.add(name)
+        if not _is_rectifier(name, args, kwargs):
             return func(*args, **kwargs)
         x = args[0]
         if not x.requires_grad:

@@ -1,18 +1,17 @@
 """Activations and gradients of many layers from one forward and one backward pass; and the tail behind a
 layer.
 
-How it stays cheap: gradient recording is switched on by the hook of the first asked layer, so everything
-before it runs as in inference, and one ``torch.autograd.grad`` reaches down to that layer only. How it
-stays right: the network goes on with a copy of what was captured, so an in-place ReLU behind a layer cannot
-rewrite it; calls of a module are counted, so a reused module gives the call that was asked for. How it
-leaves nothing behind: hooks, training flags, ``requires_grad``, gradients and random state are put back in
-``finally``.
+How it stays cheap: nothing requires gradients before the first asked layer, so everything up to it runs as
+in inference, and one ``torch.autograd.grad`` reaches down to that layer only. How it stays right: the network
+goes on with a copy of what was captured, so an in-place ReLU behind a layer cannot rewrite it; calls of a
+module are counted, so a reused module gives the call that was asked for. How it leaves nothing behind: what
+runs is the network's twin (`pellucid.core.running`).
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +19,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from pellucid.core.layers import INPUT, Call, Layer
+from pellucid.core.hooks import Enough, at_calls, shares_memory
+from pellucid.core.layers import INPUT, Layer
 from pellucid.core.network import Network, TargetLike
 from pellucid.core.running import undisturbed
 from pellucid.core.target import Target
@@ -42,9 +42,9 @@ def capture(
     the score depends on none of the layers.
     """
     images = as_input(net, images)
-    with torch.inference_mode(False), undisturbed(net.module), torch.set_grad_enabled(False):
+    with undisturbed(net.module) as module, torch.set_grad_enabled(gradients):
         images = images.clone() if images.is_inference() else images.detach()
-        kept, places, output = _forward(net, images, layers, gradients)
+        kept, places, output = _forward(net, module, images, layers, gradients)
         resolved = net.resolve_target(target, output.detach())
         with torch.set_grad_enabled(gradients):
             score = resolved.score(output)
@@ -69,9 +69,9 @@ def recorded(
     For walks that start anywhere and go anywhere: `torch.autograd.grad(kept[upper], kept[lower], …)`.
     """
     images = as_input(net, images)
-    with torch.inference_mode(False), undisturbed(net.module), torch.set_grad_enabled(False):
+    with undisturbed(net.module) as module, torch.enable_grad():
         images = images.clone() if images.is_inference() else images.detach()
-        kept, _, output = _forward(net, images, layers, gradients=True)
+        kept, _, output = _forward(net, module, images, layers, gradients=True)
     return kept, output
 
 
@@ -84,16 +84,17 @@ def unreached(net: Network, layer: str) -> ValueError:
 
 
 def _forward(
-    net: Network, images: Tensor, layers: Sequence[str], gradients: bool
+    net: Network, module: nn.Module, images: Tensor, layers: Sequence[str], gradients: bool
 ) -> tuple[dict[str, Tensor], dict[str, Layer], Tensor]:
-    """What the layers gave, the layers, the output; gradient recording is on from the first layer onwards."""
-    found = net.layers_at((int(images.shape[2]), int(images.shape[3])))
-    wanted = {name: found.find(name) for name in dict.fromkeys(layers)}
-    calls = {name: call for name, (_, call) in wanted.items() if call is not None}
+    """What the layers gave, the layers, the output; with ``gradients`` recorded from the first layer onwards."""
+    listed = net.layers_at((int(images.shape[2]), int(images.shape[3])))
+    wanted = {name: listed.find(name) for name in dict.fromkeys(layers)}
     kept: dict[str, Tensor] = {}
-    x = _keep(images, INPUT, kept, gradients, shared=True) if INPUT in wanted else images.clone()
-    with _reading(net.module, calls, kept, gradients):
-        output = net.select(net.module(x), len(x))
+    x = keep(net, images, [INPUT], kept, gradients, shared=True) if INPUT in wanted else images.clone()
+    calls = {name: call for name, (_, call) in wanted.items()}
+    with at_calls(module, calls, keeping(net, kept, gradients)):
+        returned = module(x)
+    output = net.select(returned, len(x))
     missing = [name for name in wanted if name not in kept]
     if missing:
         raise unreached(net, missing[0])
@@ -119,68 +120,43 @@ def as_input(net: Network, images: Tensor) -> Tensor:
     return images.to(net.device, net.dtype)
 
 
-def _keep(value: Tensor, name: str, kept: dict[str, Tensor], gradients: bool, shared: bool) -> Tensor:
-    """Store a tensor under a name and give the network a copy to go on with.
+def keeping(net: Network, kept: dict[str, Tensor], gradients: bool) -> Callable[..., Tensor]:
+    """What to do at the calls of layers: store their output in ``kept``; see `keep`."""
+
+    def act(names: list[str], args: tuple[Any, ...], output: Tensor) -> Tensor:
+        return keep(net, output, names, kept, gradients, shares_memory(output, args))
+
+    return act
+
+
+def keep(
+    net: Network, value: Tensor, names: list[str], kept: dict[str, Tensor], gradients: bool, shared: bool
+) -> Tensor:
+    """Store a tensor under its names and give the network a copy to go on with.
 
     ``shared``: others hold this very memory (a module that returned its own input), and may write into it
-    later.
+    later. With ``gradients`` recording is on from here, even where the network's own code has switched it off.
     """
+    if gradients and torch.is_inference_mode_enabled():
+        raise ValueError(
+            f"Expected `{names[0]}` of `{net.name}` to run where gradients can be recorded, got a forward method that enters "
+            "`torch.inference_mode()`; try the network without that block, or a method without gradients."
+        )
     if shared:
         value = value.clone()
     if gradients:
         torch.set_grad_enabled(True)
         if not value.requires_grad:
             value = value.detach().requires_grad_()
-    kept[name] = value
+    kept.update(dict.fromkeys(names, value))
     return value.clone()
-
-
-def _shares(output: Tensor, args: tuple[Any, ...]) -> bool:
-    memory = output.untyped_storage().data_ptr()
-    return any(isinstance(arg, Tensor) and arg.untyped_storage().data_ptr() == memory for arg in args)
-
-
-@contextlib.contextmanager
-def _reading(
-    module: nn.Module, wanted: dict[str, Call], kept: dict[str, Tensor], gradients: bool
-) -> Iterator[None]:
-    """Hooks that keep the output of the wanted calls; removed whatever happens."""
-    handles = []
-
-    def hook_for(numbers: dict[int, list[str]]) -> Callable[..., Tensor | None]:
-        calls = 0
-
-        def hook(_module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor | None:
-            nonlocal calls
-            names = numbers.get(calls, [])
-            calls += 1
-            if not names:
-                return None
-            onward = _keep(output, names[0], kept, gradients, _shares(output, args))
-            for other in names[1:]:
-                kept[other] = kept[names[0]]
-            return onward
-
-        return hook
-
-    by_module: dict[str, dict[int, list[str]]] = {}
-    for name, call in wanted.items():
-        by_module.setdefault(call.module, {}).setdefault(call.number, []).append(name)
-    try:
-        for path, numbers in by_module.items():
-            handles.append(module.get_submodule(path).register_forward_hook(hook_for(numbers)))
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def _backward(net: Network, score: Tensor, kept: dict[str, Tensor]) -> dict[str, Tensor]:
     if not score.requires_grad:
         raise ValueError(
             f"Expected the target's score to depend on {', '.join(f'`{name}`' for name in kept)} of "
-            f"`{net.name}`, "
-            "but no gradient reaches there; the network may detach or round on the way."
+            f"`{net.name}`, but no gradient reaches there; {_why_not(net)}."
         )
     grads = torch.autograd.grad(score.sum(), list(kept.values()), allow_unused=True)
     # a layer off the target's path has, truthfully, no influence
@@ -188,6 +164,18 @@ def _backward(net: Network, score: Tensor, kept: dict[str, Tensor]) -> dict[str,
         name: torch.zeros_like(value) if grad is None else grad.detach()
         for (name, value), grad in zip(kept.items(), grads, strict=True)
     }
+
+
+def _why_not(net: Network) -> str:
+    """What keeps gradients from passing, as far as it can be told."""
+    quantized = [
+        f"`{name}` ({type(child).__name__})"
+        for name, child in net.module.named_modules()
+        if "quantized" in type(child).__module__
+    ]
+    if quantized:
+        return f"quantized modules have none ({', '.join(quantized[:3])}), try the network in floating point"
+    return "the network may detach or round on the way"
 
 
 @dataclass(frozen=True, eq=False)
@@ -225,45 +213,21 @@ def observe(
     with it, and may overwrite it. Raises as `capture` does.
     """
     images = as_input(net, images)
-    found = net.layers_at((int(images.shape[2]), int(images.shape[3])))
-    waiting = set(layers)
+    listed = net.layers_at((int(images.shape[2]), int(images.shape[3])))
+    wanted = {name: listed.find(name)[1] for name in dict.fromkeys(layers)}
+    waiting = set(wanted)
 
-    def show(name: str, value: Tensor) -> None:
-        see(name, value.detach())
-        waiting.discard(name)
+    def show(names: list[str], _args: tuple[Any, ...], output: Tensor) -> None:
+        for name in names:
+            see(name, output.detach())
+        waiting.difference_update(names)
         if not waiting:
-            raise _SeenAll
+            raise Enough
 
-    with (
-        torch.inference_mode(False),
-        undisturbed(net.module),
-        torch.no_grad(),
-        contextlib.suppress(_SeenAll),
-        contextlib.ExitStack() as stack,
-    ):
-        for name in dict.fromkeys(layers):
-            call = found.find(name)[1]
-            if call is None:
-                show(name, images)
-                continue
-            counts = iter(range(1 << 62))
-
-            def hook(
-                _module: nn.Module,
-                _args: Any,
-                output: Tensor,
-                name: str = name,
-                call: Call = call,
-                counts: Any = counts,
-            ) -> None:
-                if next(counts) == call.number:
-                    show(name, output)
-
-            stack.callback(net.module.get_submodule(call.module).register_forward_hook(hook).remove)
-        net.module(images.clone())
+    with undisturbed(net.module) as module, torch.no_grad(), contextlib.suppress(Enough):
+        if INPUT in wanted:
+            show([INPUT], (), images)
+        with at_calls(module, wanted, show):
+            module(images.clone())
     if waiting:
         raise unreached(net, min(waiting))
-
-
-class _SeenAll(BaseException):
-    """Ends a forward pass of which nothing more is wanted."""

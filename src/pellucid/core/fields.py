@@ -9,7 +9,7 @@ A field map (start, stride, size) composes through a kernel k with stride s, pad
 
 as in Network Dissection (Bau et al. 2017, whose offsets are this ``start`` with the half field added).
 Instead of guessing the order of modules, every functional call of one forward pass is intercepted
-(``torch.overrides.TorchFunctionMode``) and the field is carried from input to output: control flow,
+(`pellucid.core.hooks.Intercept`) and the field is carried from input to output: control flow,
 functional additions, concatenations, channel shuffles, slices and channels-last blocks need no special case.
 Where branches meet, the field covers all of them. Gates that read the whole image (squeeze-and-excitation)
 are left out, as is usual for receptive fields. Where cells of a layer differ in their fields (adaptive
@@ -24,10 +24,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from pellucid.core.geometry import Geometry, Pair
+from pellucid.core.hooks import Intercept
 
 
 @dataclass(frozen=True)
@@ -43,23 +43,16 @@ _fields: Any = WeakTensorKeyDictionary()
 _makers: Any = WeakTensorKeyDictionary()
 
 
-class FieldTracer(TorchFunctionMode):
+class FieldTracer(Intercept):
     """In this context every tensor made from a seeded one carries its `Field`; read it with `field_of`."""
 
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        kwargs = kwargs or {}
+    def call(self, func: Callable[..., Any], name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The ordinary result; its field is noted."""
         sources = _tensors((*args, *kwargs.values()))
         # shapes before an in-place call
         fields = [(tuple(t.shape), f) for t, f in ((t, field_of(t)) for t in sources) if f is not None]
         maker = made_by(sources[0]) if sources else ""
         result = func(*args, **kwargs)
-        name = getattr(func, "__name__", "")
         for tensor in _tensors((result,)):
             _makers[tensor] = maker if name in _SAME_VALUES and maker else name
             field = _carry(name, fields, tensor, args, kwargs) if fields else None

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 
 from pellucid.core.layers import Layer, Layers, inspect
 from pellucid.core.registry import UnknownNameError, suggest
-from pellucid.core.running import undisturbed
+from pellucid.core.running import habits_of, standing, undisturbed
 from pellucid.core.target import Target
+from pellucid.core.wrappers import unwrapped
 
 if TYPE_CHECKING:
     from pellucid.data.preprocess import Preprocess
@@ -51,7 +52,8 @@ class Network:
             raise UnknownNameError(
                 f"Expected the form of a head, got `{head}`; {suggest(head, ('auto', *HEADS))}"
             )
-        self.module, self.preprocess, self.name = module, preprocess, name or type(module).__name__
+        self.module, self.preprocess = unwrapped(module), preprocess
+        self.name = name or type(self.module).__name__
         self.notes = notes
         self._output = output
         self._layers: dict[tuple[int, int], Layers] = {}
@@ -86,7 +88,7 @@ class Network:
             return torch.contiguous_format
         images = torch.zeros(2, *self.input_shape, device=self.device, dtype=self.dtype)
         try:
-            with torch.inference_mode(False), undisturbed(self.module), torch.no_grad():
+            with undisturbed(self.module), torch.no_grad():
                 self(images.contiguous(memory_format=torch.channels_last))
         except RuntimeError:
             return torch.contiguous_format
@@ -121,7 +123,7 @@ class Network:
     def __call__(self, images: Float[Tensor, "batch channel height width"]) -> Float[Tensor, "batch classes"]:
         """Class scores of normalized images; keeps the caller's gradient mode, does not touch training
         flags."""
-        return self.select(self.module(images.to(self.device, self.dtype)), len(images))
+        return self.select(standing(self.module)(images.to(self.device, self.dtype)), len(images))
 
     def select(self, output: Any, batch: int) -> Float[Tensor, "batch classes"]:
         """Pick [batch classes] out of whatever the module returned; a spatial score map is averaged."""
@@ -213,13 +215,10 @@ class Network:
         if size not in self._layers:
             image = torch.zeros(1, self.input_shape[0], *size, device=self.device, dtype=self.dtype)
             try:
-                with torch.inference_mode(False), undisturbed(self.module):
-                    self._layers[size] = inspect(
-                        self.module,
-                        image,
-                        lambda out: _pick(out, self._output),
-                        lambda out: self.select(out, 1),
-                    )
+                layers = self._inspected(image)
+                if habits_of(self.module).original:  # what ran was not, or not only, the twin
+                    layers = self._inspected(image)
+                self._layers[size] = layers
             except OutputError:
                 raise
             except Exception as error:
@@ -230,6 +229,12 @@ class Network:
                     "try `input_shape=(channels, height, width)` or another size."
                 ) from error
         return self._layers[size]
+
+    def _inspected(self, image: Tensor) -> Layers:
+        with undisturbed(self.module) as module:
+            return inspect(
+                module, image, lambda out: _pick(out, self._output), lambda out: self.select(out, 1)
+            )
 
 
 class OutputError(ValueError):

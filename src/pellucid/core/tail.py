@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -11,7 +12,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
-from pellucid.core.capture import _reading, as_input, unreached
+from pellucid.core.capture import as_input, keeping, unreached
+from pellucid.core.hooks import at_calls, replaced
 from pellucid.core.layers import Call
 from pellucid.core.network import Network
 from pellucid.core.running import undisturbed
@@ -36,9 +38,9 @@ class Tail:
         self._skipped = _finished_before(layers.calls, self._call) if self._call is not None else ()
         self._stored: dict[Call, Any] = {}
         self._lend, self.cut = True, True
-        with torch.inference_mode(False), undisturbed(net.module), torch.no_grad():
+        with undisturbed(net.module) as module, torch.no_grad():
             self.images = images.clone() if images.is_inference() else images.detach()
-            self.activation, self.output = self._record()
+            self.activation, self.output = self._record(module)
             if not self._holds():
                 self._lend = False  # a later in-place write into a stored output: give out copies
                 self.cut = self._holds()
@@ -56,16 +58,47 @@ class Tail:
                 f"got {tuple(activation.shape)}."
             )
         wants_gradient = torch.is_grad_enabled()
-        with (
-            torch.inference_mode(False),
-            undisturbed(self.net.module),
-            torch.set_grad_enabled(wants_gradient),
-        ):
+        with undisturbed(self.net.module) as module, torch.set_grad_enabled(wants_gradient):
             activation = activation.to(self.activation).clone()  # in-place successors write into the copy
             if self._call is None:
                 return self.net(activation)
-            with self._replaying(activation):
-                return self.net.select(self.net.module(self._rows(self.images, rows)), rows)
+            with self._replaying(module, activation):
+                return self.net.select(module(self._rows(self.images, rows)), rows)
+
+    def without(
+        self,
+        sets: Sequence[Sequence[int] | Tensor],
+        reference: Float[Tensor, "1 channel 1 1"] | None = None,
+        *,
+        at_once: int = 16,
+    ) -> Float[Tensor, "set batch classes"]:
+        """Class scores when each of some sets of units is taken away.
+
+        Args:
+            sets: indices of units; an empty set takes nothing away
+            reference: what every unit holds when it is away; zero by default
+            at_once: rows in one run of the tail; at least one set is run
+
+        Raises:
+            IndexError: for a unit the layer does not have.
+        """
+        batch, channels = self.activation.shape[:2]
+        away = torch.zeros(len(sets), channels, dtype=torch.bool)
+        for row, units in enumerate(sets):
+            index = torch.as_tensor(units, dtype=torch.long).reshape(-1).cpu()
+            if len(index) and not 0 <= int(index.min()) <= int(index.max()) < channels:
+                raise IndexError(
+                    f"Expected units from 0 to {channels - 1} of layer `{self.name}`, got {int(index.min())} to "
+                    f"{int(index.max())}."
+                )
+            away[row, index] = True
+        left = torch.zeros(()) if reference is None else reference
+        outputs = []
+        with torch.no_grad():
+            for part in torch.split(away.to(self.activation.device), max(1, at_once // batch)):
+                rows = torch.where(part[:, None, :, None, None], left.to(self.activation), self.activation)
+                outputs.append(self(rows.flatten(0, 1)).view(len(part), batch, -1))
+        return torch.cat(outputs) if outputs else self.output.new_zeros(0, *self.output.shape)
 
     def _holds(self) -> bool:
         """Does the tail of the layer's own activation, twice in a batch, give the network's own output
@@ -80,37 +113,31 @@ class Tail:
             again, self.output.repeat(2, 1), rtol=near, atol=near / 10 * float(self.output.abs().max() + 1)
         )
 
-    def _record(self) -> tuple[Tensor, Tensor]:
+    def _record(self, module: nn.Module) -> tuple[Tensor, Tensor]:
         """Run the network once; store what the skipped calls return, and the layer's own activation."""
         if self._call is None:
             return self.images, self.net(self.images.clone())
         kept: dict[str, Tensor] = {}
-        wanted = {(call.module, call.number): call for call in self._skipped}
-        counts: dict[str, int] = {}
 
-        def hook_for(path: str) -> Callable[..., None]:
-            def hook(_module: nn.Module, _args: Any, output: Any) -> None:
-                call = wanted.get((path, counts.get(path, 0)))
-                counts[path] = counts.get(path, 0) + 1
-                if call is not None:  # a copy: it must survive in-place successors
-                    self._stored[call] = tree_map_only(Tensor, lambda t: t.detach().clone(), output)
+        def store(
+            calls: list[Call], _args: Any, output: Any
+        ) -> None:  # a copy: it must survive in-place successors
+            self._stored[calls[0]] = tree_map_only(Tensor, lambda t: t.detach().clone(), output)
 
-            return hook
-
-        with contextlib.ExitStack() as stack:
-            for path in {call.module for call in self._skipped}:
-                handle = self.net.module.get_submodule(path).register_forward_hook(hook_for(path))
-                stack.callback(handle.remove)
-            with _reading(self.net.module, {self.name: self._call}, kept, gradients=False):
-                output = self.net(self.images.clone())
+        with (
+            at_calls(module, {call: call for call in self._skipped}, store),
+            at_calls(module, {self.name: self._call}, keeping(self.net, kept, gradients=False)),
+        ):
+            output = self.net(self.images.clone())
         if self.name not in kept:
             raise unreached(self.net, self.name)
         return kept[self.name], output
 
     @contextlib.contextmanager
-    def _replaying(self, activation: Tensor) -> Iterator[None]:
-        """Let finished modules answer from store and the layer answer with ``activation``."""
+    def _replaying(self, module: nn.Module, activation: Tensor) -> Iterator[None]:
+        """Let finished modules answer from store and the layer answer with ``activation``, in this thread."""
         assert self._call is not None
+        thread = threading.get_ident()
         answers: dict[str, dict[int, Any]] = {}
         for call in self._skipped if self.cut else ():
             mine = answers.setdefault(call.module, {})
@@ -125,6 +152,8 @@ class Tail:
 
             def answer(*args: Any, **kwargs: Any) -> Any:
                 nonlocal calls, reached
+                if threading.get_ident() != thread:
+                    return forward(*args, **kwargs)
                 number, calls = calls, calls + 1
                 if number not in answers[path]:
                     return forward(*args, **kwargs)
@@ -137,9 +166,8 @@ class Tail:
 
         with contextlib.ExitStack() as stack:
             for path in answers:
-                child = self.net.module.get_submodule(path)
-                stack.callback(_put_back, child, child.__dict__.get("forward"))
-                object.__setattr__(child, "forward", answering(path, child.forward))
+                child = module.get_submodule(path)
+                stack.enter_context(replaced(child, answering(path, child.forward)))
             yield
         if not reached:
             raise RuntimeError(
@@ -177,10 +205,3 @@ def _finished_before(calls: Sequence[Call], cut: Call) -> tuple[Call, ...]:
             found.append(call)
             level = call.depth
     return tuple(reversed(found))
-
-
-def _put_back(child: nn.Module, own: Any) -> None:
-    if own is None:
-        child.__dict__.pop("forward", None)
-    else:
-        object.__setattr__(child, "forward", own)

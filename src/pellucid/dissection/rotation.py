@@ -165,8 +165,7 @@ class _Rotated(nn.Module):
 def _mixing(matrix: Real) -> nn.Conv2d:
     """The 1×1 convolution that multiplies the units of every position by a matrix."""
     count = len(matrix)
-    with torch.random.fork_rng(devices=()):  # its first weights are drawn, and thrown away
-        made = nn.Conv2d(count, count, 1, bias=False)
+    made: nn.Conv2d = nn.utils.skip_init(nn.Conv2d, count, count, 1, bias=False)  # type: ignore[no-untyped-call]
     made.weight = nn.Parameter(
         torch.from_numpy(np.ascontiguousarray(matrix))[:, :, None, None], requires_grad=False
     )

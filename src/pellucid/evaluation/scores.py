@@ -71,5 +71,5 @@ def unit(target: Target) -> str:
 @contextmanager
 def running(net: Network) -> Iterator[None]:
     """The network in evaluation mode without gradients; everything of it as before afterwards."""
-    with torch.inference_mode(False), undisturbed(net.module), torch.no_grad():
+    with undisturbed(net.module), torch.no_grad():
         yield

@@ -194,7 +194,7 @@ def _side(
 
 def run(net: Network, images: Tensor) -> Float[Tensor, "picture output"]:
     """The outputs for pictures made from the image, each its own forward pass."""
-    with torch.inference_mode(False), running(net):
+    with running(net):
         pieces = torch.split(images, at_once(images, 64))
         return torch.cat([net(piece.contiguous(memory_format=net.memory_format)) for piece in pieces])
 

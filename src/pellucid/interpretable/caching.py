@@ -8,7 +8,7 @@ of a residual block), which is checked.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import torch
@@ -16,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from pellucid.core.hooks import Enough, replaced
 from pellucid.core.layers import inspect
 from pellucid.core.registry import UnknownNameError, suggest
 from pellucid.core.running import undisturbed
@@ -26,7 +27,7 @@ def finished_by(module: nn.Module, layer: str, image: Float[Tensor, "1 channel h
 
     Raises UnknownNameError for a layer without a map, ValueError for one that not everything passes.
     """
-    with torch.inference_mode(False), undisturbed(module), torch.no_grad():
+    with undisturbed(module) as module, torch.no_grad():
         calls = inspect(module, image, lambda out: out, lambda out: out).calls
         maps = [call.module for call in calls if call.layer is not None]
         if layer not in maps:
@@ -62,37 +63,24 @@ def record(module: nn.Module, layer: str, images: Float[Tensor, "batch channel h
 
     def hook(_module: nn.Module, _args: Any, output: Tensor) -> None:
         found.append(output.detach().clone())
-        raise _Seen
+        raise Enough
 
     handle = module.get_submodule(layer).register_forward_hook(hook)
     try:
-        module(images)
-    except _Seen:
-        pass
+        with suppress(Enough):
+            module(images)
     finally:
         handle.remove()
     return found[0]
 
 
-class _Seen(BaseException):
-    """Ends a forward pass of which nothing more is wanted."""
-
-
 @contextmanager
 def entered(module: nn.Module, names: tuple[str, ...]) -> Iterator[None]:
     """Inside, the module takes what its layer ``names[-1]`` gives in place of pictures."""
-    children = [module.get_submodule(name) for name in names]
-    before = [child.__dict__.get("forward") for child in children]
-    try:
-        for child in children:
-            object.__setattr__(child, "forward", _handed_on)
+    with ExitStack() as stack:
+        for name in names:
+            stack.enter_context(replaced(module.get_submodule(name), _handed_on))
         yield
-    finally:
-        for child, own in zip(children, before, strict=True):
-            if own is None:
-                child.__dict__.pop("forward", None)
-            else:
-                object.__setattr__(child, "forward", own)
 
 
 def _handed_on(given: Any, *_more: Any, **_named: Any) -> Any:
@@ -116,7 +104,7 @@ def lower_maps(
     """
     kept: Tensor | None = None
     device = next(module.parameters()).device
-    with torch.inference_mode(False), undisturbed(module), torch.no_grad():
+    with undisturbed(module) as module, torch.no_grad():
         count = range(0, len(images), batch_size)
         for first in tqdm(
             count, desc="lower layers", unit="batch", disable=None if progress else True, delay=2, leave=False

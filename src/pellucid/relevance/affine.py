@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from pellucid.core.hidden import Own
 from pellucid.relevance.ledger import Entry
 from pellucid.relevance.memory import Saved
 from pellucid.relevance.rules import Epsilon, Gamma, Problem, Rule, share
@@ -135,7 +136,7 @@ class AffineCall:
         return torch.minimum(low, self.limits[0].to(x)), torch.maximum(high, self.limits[1].to(x))
 
 
-class AffineRule(torch.autograd.Function):
+class AffineRule(Own):
     """The ordinary output forward, the rule backward."""
 
     @staticmethod

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pellucid.core.hidden import Own
 from pellucid.relevance.ledger import Entry
 from pellucid.relevance.memory import Saved
 from pellucid.relevance.rules import stabilized
@@ -20,7 +21,7 @@ def applied(function: type[torch.autograd.Function], *arguments: Any) -> Tensor:
     return function.apply(*arguments)  # type: ignore[no-any-return, no-untyped-call]
 
 
-class Shared(torch.autograd.Function):
+class Shared(Own):
     """``compute()`` forward; backward ``share · relevance`` for every input, None being the whole.
 
     ``entry`` is for operations whose shares do not sum to one.
@@ -53,7 +54,7 @@ class Shared(torch.autograd.Function):
         return None, None, None, *found
 
 
-class Enter(torch.autograd.Function):
+class Enter(Own):
     """With `Leave` behind an operation: relevance ``x ⊙ Jᵀ(R / y)``, gradient times input."""
 
     @staticmethod
@@ -71,7 +72,7 @@ class Enter(torch.autograd.Function):
         return found, None, None
 
 
-class Leave(torch.autograd.Function):
+class Leave(Own):
     """See `Enter`."""
 
     @staticmethod

@@ -1,6 +1,6 @@
 """The mode under which one ordinary forward pass builds the graph of relevance.
 
-Every torch call is looked at by name (``torch.overrides.TorchFunctionMode``), so functional additions,
+Every torch call is looked at by name (`pellucid.core.hooks.Intercept`), so functional additions,
 in-place operations and reused modules are all seen, and no module is touched:
 
 * convolutions and linear layers get a rule (`pellucid.relevance.affine`);
@@ -22,9 +22,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map_only
 
+from pellucid.core.hooks import Intercept
 from pellucid.core.network import Network
 from pellucid.relevance.calls import Invocation, Tag, plain_name, put_tag, tag_of, tensors_in
 from pellucid.relevance.composites import Composite
@@ -50,7 +50,7 @@ def graph_for(
     return graph, images
 
 
-class RelevanceGraph(TorchFunctionMode):
+class RelevanceGraph(Intercept):
     """Inside this context autograd's backward is the walk of relevance; `ledger` then knows what went where.
 
     ``limits``: least and largest value of a pixel, for zB. ``precision``: whatever the network's own,
@@ -72,26 +72,17 @@ class RelevanceGraph(TorchFunctionMode):
         self.ledger, self.memory = Ledger(batch), Memory()
         self.finished = False
 
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        kwargs = dict(kwargs or {})
+    def call(self, func: Callable[..., Any], name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The ordinary result, with the rule of its operation as its backward."""
         if self.finished:
             return func(*args, **kwargs)
         inputs = list(tensors_in((args, kwargs)))
         tags = [tag for tag in map(tag_of, inputs) if tag is not None]
-        name = getattr(func, "__name__", "")
         if not tags or name in _ASKING:
             answer = func(*args, **kwargs)
             if tags and isinstance(answer, Tensor):  # a transposed view, say: `x.mT`
                 put_tag(answer, Tag(tags[0].image and "derived", tags[0].gate))
             return answer
-        if "input" in kwargs:
-            args = (kwargs.pop("input"), *args)
         if self.precision is not None:
             args, kwargs = tree_map_only(Tensor, self._widened, (args, kwargs))
         invocation = Invocation(func, *plain_name(name, args, kwargs), args, kwargs)

@@ -7,9 +7,8 @@ The relevance at a layer does not depend on which other layers were asked.
 
 from __future__ import annotations
 
-import contextlib
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,8 +17,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pellucid.core.capture import Trace, capture
-from pellucid.core.layers import INPUT, Layer, Layers
+from pellucid.core.hooks import at_calls
+from pellucid.core.layers import Layer
 from pellucid.core.network import Network, TargetLike
+from pellucid.core.running import undisturbed
 from pellucid.relevance.composites import Composite, composite_named
 from pellucid.relevance.graph import graph_for
 from pellucid.relevance.ledger import Ledger
@@ -131,9 +132,18 @@ def propagate(
         started.append(seed_relevance(net, output, resolved, seed))
         return (output * started[0]).sum(1)
 
-    with _marking(net, listed, layers, graph.ledger), graph:
-        trace = capture(net, images, layers, score)
     ledger = graph.ledger
+    calls = {name: listed.find(name)[1] for name in layers}
+    for name in calls:
+        if calls[name] is None:
+            ledger.mark(name)  # the input
+
+    def mark(names: list[str], *_: Any) -> None:
+        for name in names:
+            ledger.mark(name)
+
+    with undisturbed(net.module) as module, at_calls(module, calls, mark), graph:
+        trace = capture(net, images, layers, score)
     return Relevances(
         relevance={name: each.to(given) for name, each in trace.gradients.items()},
         activations={name: each.to(given) for name, each in trace.activations.items()},
@@ -177,38 +187,6 @@ def relevances_of(
 
 
 _remembered: weakref.WeakKeyDictionary[Trace, dict[Any, Relevances]] = weakref.WeakKeyDictionary()
-
-
-@contextlib.contextmanager
-def _marking(net: Network, listed: Layers, layers: Sequence[str], ledger: Ledger) -> Iterator[None]:
-    """Hooks that note where among the operations the layers lie; removed whatever happens."""
-    handles = []
-    wanted: dict[str, dict[int, list[str]]] = {}
-    for name in layers:
-        _, call = listed.find(name)
-        if call is None:
-            ledger.mark(INPUT)
-        else:
-            wanted.setdefault(call.module, {}).setdefault(call.number, []).append(name)
-
-    def hook_for(numbers: dict[int, list[str]]) -> Callable[..., None]:
-        calls = 0
-
-        def hook(*_: Any) -> None:
-            nonlocal calls
-            for name in numbers.get(calls, []):
-                ledger.mark(name)
-            calls += 1
-
-        return hook
-
-    try:
-        for path, numbers in wanted.items():
-            handles.append(net.module.get_submodule(path).register_forward_hook(hook_for(numbers)))
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def _losses(ledger: Ledger) -> dict[str, Tensor]:

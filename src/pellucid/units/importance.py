@@ -28,9 +28,9 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import Parameter
 from torch.nn import functional as F
-from torch.overrides import TorchFunctionMode
 
 from pellucid.core.capture import Trace
+from pellucid.core.hooks import Intercept
 from pellucid.core.reading import RECTIFIERS, output_gradient, precise
 from pellucid.core.tail import Tail
 
@@ -46,20 +46,12 @@ def propagated_importance(trace: Trace, layer: str) -> Float[Tensor, "batch unit
     return found.mean((2, 3))[which]
 
 
-class _Skeleton(TorchFunctionMode):
+class _Skeleton(Intercept):
     """Inside this context a network is the linear map of its absolute weights."""
 
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        kwargs = dict(kwargs or {})
-        if "input" in kwargs:
-            args = (kwargs.pop("input"), *args)
-        rule = _RULES.get(getattr(func, "__name__", "").removesuffix("_"))
+    def call(self, func: Callable[..., Any], name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The linear stand-in of an operation."""
+        rule = _RULES.get(name.removesuffix("_"))
         if rule is None or not args or not isinstance(args[0], Tensor):
             return func(*args, **kwargs)
         return rule(func, *args, **kwargs)

@@ -100,7 +100,7 @@ def visualize(
     )
     painted = torch.cat([run.pictures for run in runs])
     achieved = torch.cat([run.achieved for run in runs]).cpu()
-    with torch.inference_mode(False), undisturbed(net.module):
+    with undisturbed(net.module):
         held = None if real is None or not certify else certificates(net, done, painted, real)
     status = tuple(_status(one, float(value)) for one, value in zip(done, achieved, strict=True))
     dead = [one.label for one, state in zip(done, status, strict=True) if state != "ok"]
@@ -157,7 +157,6 @@ def _painted(
     step = max(1, batch_size // count) * count
     runs: list[Run] = []
     with (
-        torch.inference_mode(False),
         torch.autocast(net.device.type, enabled=False),
         undisturbed(net.module),
         tqdm(

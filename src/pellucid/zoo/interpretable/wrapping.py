@@ -9,6 +9,7 @@ that were there. Names inside stay what they were but for the step in between: `
 from __future__ import annotations
 
 from collections import OrderedDict
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -146,8 +147,9 @@ def _wrapped(
 
 def _convolution(channels: int, bias: bool, seed: int) -> nn.Conv2d:
     """A 3×3 convolution drawn from the seed (He initialization)."""
-    with torch.random.fork_rng(devices=()):
-        found = nn.Conv2d(channels, channels, 3, padding=1, bias=bias)
+    found: nn.Conv2d = nn.utils.skip_init(  # type: ignore[no-untyped-call]
+        nn.Conv2d, channels, channels, 3, padding=1, bias=bias
+    )
     with torch.no_grad():
         draw = torch.Generator().manual_seed(seed)
         found.weight.normal_(0, (2 / (9 * channels)) ** 0.5, generator=draw)
@@ -171,13 +173,11 @@ def _shapes(module: nn.Module, how: Interpretation) -> dict[str, tuple[int, int,
 
         return hook
 
-    handles = [module.get_submodule(name).register_forward_hook(hook_for(name)) for name in how.layers]
-    try:
-        with torch.inference_mode(False), undisturbed(module), torch.no_grad():
-            module(noise)
-    finally:
-        for handle in handles:
-            handle.remove()
+    with ExitStack() as stack, torch.no_grad():
+        running = stack.enter_context(undisturbed(module))
+        for name in how.layers:
+            stack.callback(running.get_submodule(name).register_forward_hook(hook_for(name)).remove)
+        running(noise)
     return {name: _shape(name, found, module.get_submodule(name)) for name in how.layers}
 
 

@@ -1,0 +1,212 @@
+"""A stand-in for a module: its own code and weights, in evaluation mode and frozen, with nothing to leave behind.
+
+A twin shares the memory of parameters and buffers, and has flags, hooks and attributes of its own. Whatever a pass puts on it,
+and whatever its forward code writes into its attributes, is gone with it, so many threads can use one network at once, even
+beside its training. What would keep a pass from being seen or differentiated is left out of it: compiled code
+(``torch.compile``), and a forward method that as a whole runs under ``torch.no_grad`` or ``torch.inference_mode``.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import OrderedDict
+from functools import partial
+from types import CellType, FunctionType, MethodType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
+
+from pellucid.core.wrappers import inner
+
+_PLAIN = frozenset(
+    [int, float, str, bool, bytes, complex, type(None), torch.Size, torch.dtype, torch.device, Tensor]
+)
+_HOOKS = frozenset(name for name in vars(nn.Module()) if name.endswith(("_hooks", "_hooks_with_kwargs")))
+_RECORDED = (torch.no_grad, torch.inference_mode, torch.set_grad_enabled)
+
+
+def twin(module: nn.Module, *, own_buffers: bool = False) -> nn.Module:
+    """The stand-in of a module.
+
+    Args:
+        module: any module; it is not touched
+        own_buffers: copy the buffers, for forward code that writes into them
+
+    Returns:
+        A module of the same class. Parameters are frozen and share their memory with the original's.
+
+    Raises:
+        ValueError: for parameters that have no values yet (lazy modules).
+    """
+    with torch._C.DisableTorchFunction():
+        return _Twins(module, own_buffers).of(module)
+
+
+def undecorated(function: Any) -> Any:
+    """A function without the decorators that compile it or keep autograd from recording it."""
+    while True:
+        plain = getattr(function, "_torchdynamo_orig_callable", None)
+        if plain is None and _unrecorded(function):
+            plain = function.__wrapped__
+        if plain is None:
+            return function
+        function = plain
+
+
+def _unrecorded(function: Any) -> bool:
+    if getattr(function, "__wrapped__", None) is None or not isinstance(function, FunctionType):
+        return False
+    cells = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=True))
+    context = getattr(getattr(cells.get("ctx_factory"), "cell_contents", None), "__self__", None)
+    return isinstance(context, _RECORDED) and getattr(context, "mode", None) in (None, False, True) and not (
+        isinstance(context, torch.set_grad_enabled) and context.mode
+    )  # fmt: skip
+
+
+class _Twins:
+    """The twins of one tree of modules, each made once; what refers to an original refers to its twin in them."""
+
+    def __init__(self, root: nn.Module, own_buffers: bool) -> None:
+        self._own_buffers = own_buffers
+        self._tree = {id(child) for child in root.modules()}
+        self._made: dict[int, Any] = {}
+
+    def of(self, module: nn.Module) -> nn.Module:
+        """The twin of a module, of the tree or beside it."""
+        known = self._made.get(id(module))
+        if known is None:
+            if isinstance(module, torch.jit.ScriptModule):  # its state is not Python's
+                known = copy.deepcopy(module).eval().requires_grad_(False)
+                self._made[id(module)] = known
+            else:
+                known = self._made[id(module)] = object.__new__(type(module))
+                self._fill(module, known)
+        return known
+
+    def _fill(self, module: nn.Module, made: nn.Module) -> None:
+        registered = id(module) in self._tree
+        own: dict[str, Any] = made.__dict__
+        for name, value in module.__dict__.items():
+            if type(value) in _PLAIN:
+                own[name] = value
+            elif name in _HOOKS:
+                own[name] = self._hooks(value)
+            elif name not in ("_parameters", "_buffers", "_modules"):
+                own[name] = self._swapped(value)
+        given = module.__dict__
+        own["_parameters"] = {name: self._frozen(value, name) for name, value in given["_parameters"].items()}
+        own["_buffers"] = {name: self._buffer(value, registered) for name, value in given["_buffers"].items()}
+        own["_modules"] = {
+            name: None if child is None else self.of(child) for name, child in given["_modules"].items()
+        }
+        own["training"] = given.get("training", False) and not registered
+        if given.get("_compiled_call_impl") is not None:
+            own["_compiled_call_impl"] = None
+        self._set_forward(module, own)
+
+    def _set_forward(self, module: nn.Module, own: dict[str, Any]) -> None:
+        """The forward method by which the twin runs, where the class's own is not the one."""
+        wrapped = inner(module)
+        if wrapped is not None:
+            own["forward"] = self.of(wrapped)
+        elif isinstance(own.get("forward"), MethodType):
+            method = own["forward"]
+            own["forward"] = MethodType(undecorated(method.__func__), method.__self__)
+        elif "forward" in own:
+            own["forward"] = undecorated(own["forward"])
+        else:
+            function = type(module).forward
+            plain = undecorated(function)
+            if plain is not function:
+                own["forward"] = MethodType(plain, self._made[id(module)])
+
+    def _frozen(self, value: nn.Parameter | None, name: str) -> Tensor | None:
+        if value is None:
+            return None
+        known = self._made.get(id(value))
+        if known is None:
+            if isinstance(value, UninitializedParameter | UninitializedBuffer):
+                raise ValueError(
+                    f"Expected a module with weights, got the uninitialized `{name}`; run it once on an image first."
+                )
+            known = self._made[id(value)] = nn.Parameter(value.detach(), requires_grad=False)
+            known.__dict__.update(value.__dict__)
+        return known
+
+    def _buffer(self, value: Tensor | None, registered: bool) -> Tensor | None:
+        if value is None or not (self._own_buffers or not registered):
+            return value
+        known = self._made.get(id(value))
+        if known is None:
+            known = self._made[id(value)] = value.detach().clone()
+        return known
+
+    def _hooks(self, hooks: Any) -> Any:
+        """A dictionary of hooks to add to; those that are methods or closures of modules belong to their twins."""
+        if not hooks:
+            return type(hooks)()
+        return type(hooks)((key, self._swapped(hook)) for key, hook in hooks.items())
+
+    def _swapped(self, value: Any) -> Any:
+        """A value, or one like it where it refers to modules."""
+        kind = type(value)
+        if kind in _PLAIN:
+            return value
+        if isinstance(value, nn.Module):
+            return self.of(value)
+        if id(value) in self._made:
+            return self._made[id(value)]
+        made = value
+        if kind is MethodType and isinstance(value.__self__, nn.Module):
+            made = MethodType(value.__func__, self.of(value.__self__))
+        elif kind is FunctionType and value.__closure__:
+            made = self._function(value)
+        elif kind is partial:
+            parts = (value.func, value.args, value.keywords)
+            swapped = tuple(map(self._swapped, parts))
+            if any(one is not other for one, other in zip(parts, swapped, strict=True)):
+                made = partial(swapped[0], *swapped[1], **swapped[2])
+        elif kind in (list, tuple, set, dict, OrderedDict):
+            made = self._container(value)
+        return made
+
+    def _container(self, value: Any) -> Any:
+        values = value.values() if isinstance(value, dict) else value
+        if set(map(type, values)) <= _PLAIN:
+            return value
+        self._made[id(value)] = value  # one that holds itself
+        swapped = [self._swapped(each) for each in values]
+        if all(one is other for one, other in zip(values, swapped, strict=True)):
+            return value
+        made = type(value)(zip(value, swapped, strict=True) if isinstance(value, dict) else swapped)
+        self._made[id(value)] = made
+        return made
+
+    def _function(self, value: FunctionType) -> Any:
+        self._made[id(value)] = value
+        cells = []
+        for cell in value.__closure__ or ():
+            try:
+                content = cell.cell_contents
+            except ValueError:  # an empty cell
+                cells.append(cell)
+                continue
+            swapped = self._swapped(content) if self._of_tree(content) else content
+            cells.append(cell if swapped is content else CellType(swapped))
+        if all(one is other for one, other in zip(cells, value.__closure__ or (), strict=True)):
+            return value
+        made = FunctionType(
+            value.__code__, value.__globals__, value.__name__, value.__defaults__, tuple(cells)
+        )
+        made.__kwdefaults__ = value.__kwdefaults__
+        made.__dict__.update(value.__dict__)
+        self._made[id(value)] = made
+        return made
+
+    def _of_tree(self, content: Any) -> bool:
+        """Only what belongs to the network is swapped in a function: it may be the user's, with things of the user's."""
+        if isinstance(content, MethodType):
+            return id(content.__self__) in self._tree
+        return id(content) in self._tree or isinstance(content, (FunctionType, partial))
