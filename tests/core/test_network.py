@@ -350,7 +350,7 @@ def test_repr_tells_what_it_is():
     assert re.fullmatch(r"Network\('Headed', 5 classes, input 3x32x32, 5 layers\)", repr(wrap(Headed())))
 
 
-def test_undisturbed_restores_after_an_exception():
+def test_what_runs_is_in_evaluation_mode_and_frozen_and_the_module_is_not_touched():
     module = PlainNet().train()
     module.classifier[0].eval()
     module.classifier[0].weight.requires_grad_(False)
@@ -359,9 +359,11 @@ def test_undisturbed_restores_after_an_exception():
     state = torch.get_rng_state()
 
     def interrupted():
-        with undisturbed(module):
-            assert not any(child.training for child in module.modules())
-            assert not any(p.requires_grad for p in module.parameters())
+        with undisturbed(module) as running:
+            assert not any(child.training for child in running.modules())
+            assert not any(p.requires_grad for p in running.parameters())
+            assert [child.training for child in module.modules()] == flags
+            assert [p.requires_grad for p in module.parameters()] == wanted
             torch.rand(3)
             raise KeyboardInterrupt
 
