@@ -30,7 +30,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) torch
 	$(PIP) --no-deps torchvision
-	$(PIP) --editable .
+	$(PIP) --editable '.[photo]'
 	touch $@
 
 $(VENV)/.ready-dev: $(VENV)/.ready

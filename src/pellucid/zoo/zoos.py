@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from pellucid.core.registry import UnknownNameError, suggest
 from pellucid.data.preprocess import Preprocess
 from pellucid.zoo.checkpoint import class_count, fit, read_state
+from pellucid.zoo.imagenet import torchvision_names
 
 Classes = Sequence[str] | str | Path | None
 
@@ -66,7 +67,8 @@ def _from_torchvision(name: str, weights: str | Path | None, options: dict[str, 
         entry = offered[weights]
         with _downloading(name):
             module = models.get_model(name, weights=entry, **options)
-        found = tuple(entry.meta["categories"])
+        names = tuple(entry.meta["categories"])
+        found = "imagenet" if names == torchvision_names() else names
     else:
         state = read_state(weights)[0] if weights is not None else None
         if name in ("googlenet", "inception_v3"):  # their auxiliary heads exist only for training
@@ -132,7 +134,11 @@ def _downloading(name: str) -> Iterator[None]:
 
 
 def _build(
-    make: Callable[..., nn.Module], state: dict[str, Tensor] | None, weights: Any, options: dict[str, Any]
+    make: Callable[..., nn.Module],
+    state: dict[str, Tensor] | None,
+    weights: Any,
+    options: dict[str, Any],
+    outputs: str = "num_classes",
 ) -> nn.Module:
     """Construct a zoo network with as many classes as the checkpoint has, and fit that."""
     module = make(**options)
@@ -140,8 +146,8 @@ def _build(
         return module
     usual = _outputs(module)
     count = class_count(module, state, usual)
-    if count != usual and "num_classes" not in options:
-        module = make(**options, num_classes=count)
+    if count != usual and outputs not in options:
+        module = make(**options, **{outputs: count})
     fit(module, state, str(weights))
     return module
 
