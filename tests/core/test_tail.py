@@ -348,3 +348,27 @@ def test_a_layer_that_does_not_run_this_time():
         ValueError, match=r"^Expected layer `conv2` of `Fickle` to run for this input, but it did not"
     ):
         pl.Tail(wrap(Fickle()), images(1) - 5, "conv2")
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_without_sets_of_units(count):
+    net, x = family("residual"), images(count)
+    tail = pl.Tail(net, x, "layer2")
+    channels = tail.activation.shape[1]
+    reference = torch.randn(1, channels, 1, 1)
+    sets = [[], [0], torch.tensor([3, 1]), range(channels)]
+    for left in (None, reference):
+        outputs = tail.without(sets, left, at_once=2)
+        assert outputs.shape == (4, count, 5)
+        for units, found in zip(sets, outputs, strict=True):
+            changed = tail.activation.clone()
+            for unit in units:
+                changed[:, int(unit)] = 0 if left is None else left[0, int(unit)]
+            torch.testing.assert_close(found, replaced(net, x, "layer2", changed).detach(), **CLOSE)
+        assert not outputs.requires_grad
+    torch.testing.assert_close(tail.without(sets, reference, at_once=100), outputs, **CLOSE)
+    assert tail.without([]).shape == (0, count, 5)
+    with pytest.raises(
+        IndexError, match=f"units from 0 to {channels - 1}, got 2 to {channels} of layer `layer2`"
+    ):
+        tail.without([[0], [2, channels]])

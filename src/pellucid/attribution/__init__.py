@@ -20,6 +20,7 @@ from pellucid.core.layers import INPUT
 from pellucid.core.network import Network, TargetLike
 from pellucid.core.registry import create
 from pellucid.core.results import Heatmap, judged
+from pellucid.core.running import undisturbed
 from pellucid.data.batches import as_batch, as_layers, traces
 from pellucid.data.views import Views
 
@@ -91,15 +92,16 @@ def attribute(
     named: list[str] = []
     notes: dict[str, tuple[str, ...]] = {}
     label = ", ".join(methods)
-    for trace in traces(
-        net, batch, shared, target, batch_size, gradients=backward, progress=progress, label=label
-    ):
-        named += trace.target.names
-        with torch.inference_mode(False), torch.no_grad(), torch.autocast(net.device.type, enabled=False):
-            for name, each in methods.items():
-                for place in places[name]:
-                    parts.setdefault((name, place.name), []).append(each(trace, place.name).detach())
-                notes[name] = each.notes(trace)
+    with undisturbed(net.module):
+        for trace in traces(
+            net, batch, shared, target, batch_size, gradients=backward, progress=progress, label=label
+        ):
+            named += trace.target.names
+            with torch.no_grad(), torch.autocast(net.device.type, enabled=False):
+                for name, each in methods.items():
+                    for place in places[name]:
+                        parts.setdefault((name, place.name), []).append(each(trace, place.name).detach())
+                    notes[name] = each.notes(trace)
     size = (int(batch.shape[2]), int(batch.shape[3]))
     views = Views(batch, net.preprocess)
     maps: dict[str, dict[str, Heatmap]] = {name: {} for name in methods}

@@ -70,11 +70,11 @@ def undisturbed(module: nn.Module) -> Iterator[nn.Module]:
     Neither the module nor any random generator of torch, NumPy or Python is different afterwards. Recorded graphs may be walked
     back after the context has ended. Inside, inference mode is off, and checkpointed code is not run again.
     """
-    known = _standing.twins.get(id(module))
+    known, habits = _standing.twins.get(id(module)), habits_of(module)
     if known is not None:
-        yield known
+        with _dice(module, habits) if habits.draws else contextlib.nullcontext(), torch.inference_mode(False):
+            yield known
         return
-    habits = habits_of(module)
     with contextlib.ExitStack() as stack:
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(opened())

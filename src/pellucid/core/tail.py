@@ -88,17 +88,19 @@ class Tail:
             index = torch.as_tensor(units, dtype=torch.long).reshape(-1).cpu()
             if len(index) and not 0 <= int(index.min()) <= int(index.max()) < channels:
                 raise IndexError(
-                    f"Expected units from 0 to {channels - 1} of layer `{self.name}`, got {int(index.min())} to "
-                    f"{int(index.max())}."
+                    f"Expected units from 0 to {channels - 1}, got {int(index.min())} to {int(index.max())} of layer "
+                    f"`{self.name}`."
                 )
             away[row, index] = True
+        if not sets:
+            return self.output.new_zeros(0, *self.output.shape)
         left = torch.zeros(()) if reference is None else reference
         outputs = []
-        with torch.no_grad():
+        with undisturbed(self.net.module), torch.no_grad():
             for part in torch.split(away.to(self.activation.device), max(1, at_once // batch)):
                 rows = torch.where(part[:, None, :, None, None], left.to(self.activation), self.activation)
                 outputs.append(self(rows.flatten(0, 1)).view(len(part), batch, -1))
-        return torch.cat(outputs) if outputs else self.output.new_zeros(0, *self.output.shape)
+        return torch.cat(outputs)
 
     def _holds(self) -> bool:
         """Does the tail of the layer's own activation, twice in a batch, give the network's own output

@@ -18,12 +18,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
-from pellucid.core.wrappers import inner
+from pellucid.core.wrappers import WRAPPERS, inner
 
 _PLAIN = frozenset(
     [int, float, str, bool, bytes, complex, type(None), torch.Size, torch.dtype, torch.device, Tensor]
 )
 _HOOKS = frozenset(name for name in vars(nn.Module()) if name.endswith(("_hooks", "_hooks_with_kwargs")))
+_ADDED = frozenset(["_forward_hooks", "_forward_pre_hooks"])  # what passes add to
+_REGISTERED = frozenset(["_parameters", "_buffers", "_modules"])
 _RECORDED = (torch.no_grad, torch.inference_mode, torch.set_grad_enabled)
 
 
@@ -87,35 +89,38 @@ class _Twins:
 
     def _fill(self, module: nn.Module, made: nn.Module) -> None:
         registered = id(module) in self._tree
-        own: dict[str, Any] = made.__dict__
-        for name, value in module.__dict__.items():
-            if type(value) in _PLAIN:
-                own[name] = value
-            elif name in _HOOKS:
-                own[name] = self._hooks(value)
-            elif name not in ("_parameters", "_buffers", "_modules"):
+        given, own = module.__dict__, made.__dict__
+        own.update(given)
+        for name, value in given.items():
+            if type(value) in _PLAIN or name in _REGISTERED:
+                continue
+            if name in _ADDED or (value and name in _HOOKS):
+                own[name] = type(value)((key, self._swapped(hook)) for key, hook in value.items())
+            elif name not in _HOOKS:
                 own[name] = self._swapped(value)
-        given = module.__dict__
         own["_parameters"] = {name: self._frozen(value, name) for name, value in given["_parameters"].items()}
-        own["_buffers"] = {name: self._buffer(value, registered) for name, value in given["_buffers"].items()}
+        if self._own_buffers or not registered:
+            own["_buffers"] = {name: self._copied(value) for name, value in given["_buffers"].items()}
+        else:
+            own["_buffers"] = dict(given["_buffers"])
         own["_modules"] = {
             name: None if child is None else self.of(child) for name, child in given["_modules"].items()
         }
         own["training"] = given.get("training", False) and not registered
-        if given.get("_compiled_call_impl") is not None:
-            own["_compiled_call_impl"] = None
+        own["_compiled_call_impl"] = None
         self._set_forward(module, own)
 
     def _set_forward(self, module: nn.Module, own: dict[str, Any]) -> None:
         """The forward method by which the twin runs, where the class's own is not the one."""
-        wrapped = inner(module)
+        wrapped = inner(module) if type(module).__name__ in WRAPPERS else None
         if wrapped is not None:
             own["forward"] = self.of(wrapped)
-        elif isinstance(own.get("forward"), MethodType):
-            method = own["forward"]
-            own["forward"] = MethodType(undecorated(method.__func__), method.__self__)
         elif "forward" in own:
-            own["forward"] = undecorated(own["forward"])
+            method = own["forward"]
+            if isinstance(method, MethodType):
+                own["forward"] = MethodType(undecorated(method.__func__), method.__self__)
+            else:
+                own["forward"] = undecorated(method)
         else:
             function = type(module).forward
             plain = undecorated(function)
@@ -125,34 +130,33 @@ class _Twins:
     def _frozen(self, value: nn.Parameter | None, name: str) -> Tensor | None:
         if value is None:
             return None
-        known = self._made.get(id(value))
+        known: Tensor | None = self._made.get(id(value))
         if known is None:
-            if isinstance(value, UninitializedParameter | UninitializedBuffer):
+            if isinstance(value, UninitializedParameter):
                 raise ValueError(
                     f"Expected a module with weights, got the uninitialized `{name}`; run it once on an image first."
                 )
             known = self._made[id(value)] = nn.Parameter(value.detach(), requires_grad=False)
-            known.__dict__.update(value.__dict__)
+            if value.__dict__:
+                known.__dict__.update(value.__dict__)
         return known
 
-    def _buffer(self, value: Tensor | None, registered: bool) -> Tensor | None:
-        if value is None or not (self._own_buffers or not registered):
-            return value
-        known = self._made.get(id(value))
+    def _copied(self, value: Tensor | None) -> Tensor | None:
+        if value is None:
+            return None
+        known: Tensor | None = self._made.get(id(value))
         if known is None:
+            if isinstance(value, UninitializedBuffer):
+                raise ValueError(
+                    "Expected a module with buffers, got an uninitialized one; run it once first."
+                )
             known = self._made[id(value)] = value.detach().clone()
         return known
-
-    def _hooks(self, hooks: Any) -> Any:
-        """A dictionary of hooks to add to; those that are methods or closures of modules belong to their twins."""
-        if not hooks:
-            return type(hooks)()
-        return type(hooks)((key, self._swapped(hook)) for key, hook in hooks.items())
 
     def _swapped(self, value: Any) -> Any:
         """A value, or one like it where it refers to modules."""
         kind = type(value)
-        if kind in _PLAIN:
+        if kind in _PLAIN or (kind is tuple and _PLAIN.issuperset(map(type, value))):
             return value
         if isinstance(value, nn.Module):
             return self.of(value)
@@ -174,7 +178,7 @@ class _Twins:
 
     def _container(self, value: Any) -> Any:
         values = value.values() if isinstance(value, dict) else value
-        if set(map(type, values)) <= _PLAIN:
+        if _PLAIN.issuperset(map(type, values)):
             return value
         self._made[id(value)] = value  # one that holds itself
         swapped = [self._swapped(each) for each in values]

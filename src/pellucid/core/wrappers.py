@@ -17,8 +17,8 @@ WRAPPERS = {
 
 def inner(module: nn.Module) -> nn.Module | None:
     """The module inside a wrapper that changes nothing of what it computes; None for any other module."""
-    kind = next((each for each in type(module).__mro__ if each.__name__ in WRAPPERS), None)
-    if kind is None or not kind.__module__.startswith("torch."):
+    kind = type(module)
+    if kind.__name__ not in WRAPPERS or not kind.__module__.startswith("torch."):
         return None
     found = module.__dict__["_modules"].get(WRAPPERS[kind.__name__])
     return found if isinstance(found, nn.Module) else None

@@ -161,12 +161,7 @@ def _without(tail: Tail, sets: Sequence[Sequence[int]], target: Target, other: T
     """The margin with every set of units at zero."""
     if not sets:
         return []
-    rows = tail.activation.repeat(len(sets), 1, 1, 1)
-    for row, removed in enumerate(sets):
-        rows[row, list(removed)] = 0
-    with torch.no_grad():
-        outputs = torch.cat([tail(piece) for piece in torch.split(rows, 32)])
-    return [_margin(target, other, output[None]) for output in outputs]
+    return [_margin(target, other, outputs) for outputs in tail.without(sets, at_once=32)]
 
 
 def _cumulative(image: Tensor, parts: Sequence[Part], found: Parts) -> Tensor:

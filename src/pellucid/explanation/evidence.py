@@ -101,17 +101,8 @@ def removal(
         for _ in range(RANDOM_DRAWS)
     ]
     sets = [*([k] for k in chosen), chosen, *draws]
-    rows = tail.activation.repeat(len(sets), 1, 1, 1)
-    for row, removed in enumerate(sets):
-        rows[row, removed] = 0
-    values: list[float] = []
-    scores: list[float] = []
-    with torch.no_grad():
-        for part in torch.split(rows, 32):
-            repeated = trace.target.repeat(len(part))
-            output = tail(part)
-            values += target_value(net, repeated, output).tolist()
-            scores += repeated.score(output).tolist()
+    output, repeated = tail.without(sets, at_once=32).flatten(0, 1), trace.target.repeat(len(sets))
+    values, scores = target_value(net, repeated, output).tolist(), repeated.score(output).tolist()
     count = len(chosen)
     effect = Removal(
         layer=layer,

@@ -229,18 +229,14 @@ def _answering(
     if not best:
         return {}, 0, 0
     tail = Tail(net, trace.images, chosen)
-    rows = tail.activation.repeat(len(best), 1, 1, 1)
-    for row, units in enumerate(best.values()):
-        rows[row, [unit for unit, _, _ in units]] = 0
-    with torch.no_grad():
-        output = tail(rows)
+    outputs = tail.without([[unit for unit, _, _ in units] for units in best.values()], at_once=32)
     answers = {
         name: Answering(
             chosen,
             tuple(unit for unit, _, _ in units),
             tuple(share for _, share, _ in units),
             tuple(iou for _, _, iou in units),
-            _effect(net, trace.target, output[row, None]),
+            _effect(net, trace.target, outputs[row]),
         )
         for row, (name, units) in enumerate(best.items())
     }

@@ -11,13 +11,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from pellucid.core.capture import Trace
 from pellucid.core.network import Network
-from pellucid.core.reading import groups, precise
+from pellucid.core.reading import precise
 from pellucid.core.registry import register, suggest
 from pellucid.core.tail import Tail
 from pellucid.core.target import Target
@@ -65,15 +64,8 @@ class Ablation(Removal):
     def __call__(self, trace: Trace, layer: str) -> Float[Tensor, "batch unit"]:
         """``f(A) − f(A without k)`` for every unit."""
         tail = Tail(trace.network, trace.images, layer)
-        whole, away = tail.activation, absent(tail.activation, self.reference).to(tail.activation)
-        lost = []
-        with torch.no_grad():
-            full = self.measured(trace.network, tail(whole), trace.target)
-            for group in groups(whole.shape[1], len(trace)):
-                rows = whole.repeat(len(group), 1, 1, 1).view(len(group), *whole.shape)
-                for place, unit in enumerate(group):
-                    rows[place, :, unit] = away[:, unit]
-                target = trace.target.repeat(len(group))
-                left = self.measured(trace.network, tail(rows.flatten(0, 1)), target)
-                lost.append(full - left.view(len(group), len(trace)))
-        return torch.cat(lost).T.contiguous()
+        reference, units = absent(tail.activation, self.reference), tail.activation.shape[1]
+        outputs = tail.without([[], *([unit] for unit in range(units))], reference)
+        target = trace.target.repeat(len(outputs))
+        values = self.measured(trace.network, outputs.flatten(0, 1), target).view(len(outputs), len(trace))
+        return (values[0] - values[1:]).T.contiguous()

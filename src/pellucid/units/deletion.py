@@ -20,22 +20,6 @@ from pellucid.data.batches import as_batch, as_layers
 from pellucid.units.absence import absent
 
 
-def without(
-    activation: Float[Tensor, "batch unit h w"],
-    units: Sequence[int] | Tensor,
-    reference: Sequence[float] = (),
-) -> Float[Tensor, "batch unit h w"]:
-    """A copy of the activation in which the given units are deleted. Raises IndexError for a unit it does not have."""
-    index = torch.as_tensor(units, dtype=torch.long, device=activation.device).reshape(-1)
-    if len(index) and not 0 <= int(index.min()) <= int(index.max()) < activation.shape[1]:
-        raise IndexError(
-            f"Expected units from 0 to {activation.shape[1] - 1}, got {int(index.min())} to {int(index.max())}."
-        )
-    left = activation.clone()
-    left[:, index] = absent(activation, reference).to(activation)[:, index]
-    return left
-
-
 def correct_without(
     net: Network,
     images: Any,
@@ -66,7 +50,8 @@ def correct_without(
     with torch.no_grad():
         for first in range(0, len(batch), batch_size):
             tail = Tail(net, batch[first : first + batch_size], place.name)
-            outputs = [tail(without(tail.activation, listed[:n], reference)) for n in steps]
+            left = absent(tail.activation, reference)
+            outputs = tail.without([listed[:n] for n in steps], left, at_once=batch_size)
             found.append(torch.stack([net.probabilities(each).argmax(1) for each in outputs]).cpu())
     return torch.cat(found, 1) == torch.tensor(truth)
 

@@ -19,7 +19,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pellucid.core.capture import Trace
-from pellucid.core.reading import groups
 from pellucid.core.registry import register
 from pellucid.core.tail import Tail
 from pellucid.units.ablation import Removal
@@ -72,18 +71,9 @@ class Shapley(Removal):
 
     def _walk(self, tail: Tail, trace: Trace, order: Tensor) -> Float[Tensor, "batch unit"]:
         """Gain of every unit as it joins those before it."""
-        whole, batch = tail.activation, len(trace)
-        away = absent(whole, self.reference).to(whole).expand_as(whole)
-        rank = torch.empty_like(order)
-        rank[order] = torch.arange(len(order))
-        rank = rank.to(whole.device)
-        values = []
-        with torch.no_grad():
-            for group in groups(len(order) + 1, batch):  # with 0, 1, … all units
-                rows = torch.cat(
-                    [torch.where((rank < count)[None, :, None, None], whole, away) for count in group]
-                )
-                found = self.measured(trace.network, tail(rows), trace.target.repeat(len(group)))
-                values.append(found.view(len(group), batch))
-        gains = torch.cat(values).diff(dim=0)
-        return gains[rank].T.contiguous()
+        reference = absent(tail.activation, self.reference)
+        # without all, all but the first, … and none of the units of the order
+        outputs = tail.without([order[count:] for count in range(len(order) + 1)], reference)
+        target = trace.target.repeat(len(outputs))
+        values = self.measured(trace.network, outputs.flatten(0, 1), target).view(len(outputs), len(trace))
+        return values.diff(dim=0)[torch.argsort(order).to(values.device)].T.contiguous()
