@@ -29,6 +29,7 @@ from torch import Tensor
 
 import kit
 import pellucid as pl
+from pellucid.attribution.shallow_cam import ShallowCAM
 from pellucid.core.storage import write_text
 from pellucid.data.preprocess import to_batch
 from pellucid.evaluation.controls import blurred, center_gaussian, edges, random_maps
@@ -36,6 +37,7 @@ from pellucid.evaluation.curves import InsertionDeletion, area, curves
 from pellucid.evaluation.intervention import agreement, part_effects
 from pellucid.evaluation.localization import energy, iou, pointing
 from pellucid.world import SceneDataset, render
+from shallow_cam_arms import ShallowCAMArm
 
 RESULTS = Path(__file__).parent / "results" / "shallow-cam"
 PROTOCOL = InsertionDeletion(preset="quick")
@@ -105,11 +107,9 @@ def pictures(net: pl.Network, name: str, count: int, tuning: bool) -> list[tuple
     ]
 
 
-def maps_of(net: pl.Network, image: Tensor, method: str, **parameters: Any) -> dict[str, pl.Heatmap]:
+def maps_of(net: pl.Network, image: Tensor, method: str | ShallowCAM) -> dict[str, pl.Heatmap]:
     """The method's maps at every stage (at the input, for methods that are at home there)."""
-    return pl.attribute(
-        net, image, method, list(net.default_layers), normalized=True, progress=False, **parameters
-    )
+    return pl.attribute(net, image, method, list(net.default_layers), normalized=True, progress=False)
 
 
 class Curves:
@@ -144,7 +144,7 @@ def tune(
     for _, image, _ in pictures(net, name, count, tuning=True):
         drawn: dict[tuple[str, str], Tensor] = {}
         for form in forms:
-            for layer, heatmap in maps_of(net, image, "shallow-cam", **FORMS[form]).items():
+            for layer, heatmap in maps_of(net, image, ShallowCAMArm(**FORMS[form])).items():
                 drawn[form, layer] = heatmap.upsample()
         for layer, heatmap in maps_of(net, image, "layercam").items():
             drawn["layercam", layer] = heatmap.upsample()

@@ -48,6 +48,7 @@ from pellucid.visualization import Certificate, Channel, Class, certificates, vi
 from pellucid.visualization.sheet import sheet
 from pellucid.world import SceneDataset
 from shallow_cam import assets, network
+from visualization_arms import PyramidArm
 from visualization_measures import Recognition, concepts_of, evidence, features, kernel_distance, log_spectrum
 from visualization_report import FULL, table
 
@@ -67,18 +68,18 @@ _SWITCHES = (
 )
 
 
-def arms() -> dict[str, tuple[str, dict[str, Any]]]:
+def arms() -> dict[str, tuple[str | PyramidArm, dict[str, Any]]]:
     """Name → (method, parameters): components one after the other, the full method, its variants, the other methods."""
-    found: dict[str, tuple[str, dict[str, Any]]] = {"raw": ("pyramid", dict(_RAW))}
+    found: dict[str, tuple[str | PyramidArm, dict[str, Any]]] = {"raw": (PyramidArm(**_RAW), {})}
     given = dict(_RAW)
     for name, change in _SWITCHES:
         given = {**given, **change}
-        found[name] = ("pyramid", dict(given))
+        found[name] = (PyramidArm(**given), {})
     found[FULL] = ("pyramid", {})
-    found["pyramid on the image"] = ("pyramid", {"laplacian": "image"})
+    found["pyramid on the image"] = (PyramidArm(laplacian="image"), {})
     found["pyramid, bands equal, weighted 0.5 to 2"] = (
-        "pyramid",
-        {"equalize": 1.0, "bands": (0.5, 1.0, 1.5, 2.0)},
+        PyramidArm(equalize=1.0, bands=(0.5, 1.0, 1.5, 2.0)),
+        {},
     )
     for name in ("fourier", "maco", "yosinski", "pixels"):
         found[name] = (name, {})
@@ -137,7 +138,7 @@ class Bench:
             for k in range(self.each)
         ]
 
-    def paint(self, method: str, options: dict[str, Any]) -> Tensor:
+    def paint(self, method: str | PyramidArm, options: dict[str, Any]) -> Tensor:
         """Pictures [class × copy 3 h w]."""
         return visualize(
             self.net, self.classes, method, steps=self.steps, count=self.copies, certify=False, progress=False,

@@ -1,6 +1,8 @@
 """The map handed from stage to stage: equal to its slow twin in every form, and what its formula promises."""
 
+import sys
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,8 +15,10 @@ from torch import nn
 import pellucid as pl
 from pellucid.attribution.shallow_cam import ShallowCAM
 from pellucid.core.capture import capture
-from pellucid.core.registry import create
 from pellucid.relevance import Composite, ZBox, ZPlus, functions
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "studies"))
+from shallow_cam_arms import ShallowCAMArm
 
 PLACES = {"input": "x", "relu1": "r1", "pool1": "p1", "relu2": "r2"}
 TARGETS = (1, 0)
@@ -59,7 +63,7 @@ def first_share(trace, state):
 def test_every_form_equals_its_twin(by_hand, exact, arm, seed, mask, reach, power):
     hand, trace = by_hand
     form = {"arm": arm, "seed": seed, "mask": mask, "reach": reach, "power": power}
-    method = ShallowCAM(composite=exact, smooth=0, **form)
+    method = ShallowCAMArm(composite=exact, smooth=0, **form)
     for layer, place in PLACES.items():
         found = method(trace, layer)
         for row, image in enumerate(trace.images.numpy()):
@@ -79,7 +83,7 @@ def test_every_form_equals_its_twin(by_hand, exact, arm, seed, mask, reach, powe
 def test_smoothing_equals_its_twin(by_hand, form, smooth):
     trace = by_hand[1]
     for layer in PLACES:
-        plain, found = (ShallowCAM(**form, smooth=share)(trace, layer) for share in (0, smooth))
+        plain, found = (ShallowCAMArm(**form, smooth=share)(trace, layer) for share in (0, smooth))
         stride = 2 if layer in ("pool1", "relu2") else 1
         for row in range(2):
             expected = carried.smoothed(plain[row].numpy(), smooth * 6 / stride)
@@ -98,7 +102,8 @@ def shallow(net, x=None, layers=None, target=1, **options):
     """Unsmoothed unless asked: smoothing comes last and has tests of its own."""
     x = images() if x is None else x
     options = {"smooth": 0} | options
-    found = pl.attribute(net, x.to(net.dtype), "shallow-cam", layers, target, normalized=True, **options)
+    method = ShallowCAMArm(**options)
+    found = pl.attribute(net, x.to(net.dtype), method, layers, target, normalized=True)
     return {layer: heatmap.values for layer, heatmap in found.items()}
 
 
@@ -295,7 +300,7 @@ def test_evidence_against_the_target_alone(form):
     net = one_linear([[-1.0, -2.0, -1.0, -0.5], [0.5, 1.0, 2.0, 1.0]])
     options = {"arm": "adjacent", "mask": "scaled", "seed": "contrastive"} | form
     layers = ["1"] if options["arm"] != "adjacent" else ["input", "1"]
-    maps = pl.attribute(net, images(), "shallow-cam", layers, 0, normalized=True, **options)
+    maps = pl.attribute(net, images(), ShallowCAMArm(**options), layers, 0, normalized=True)
     for heatmap in maps.values():
         assert not heatmap.values.any()
         assert set(heatmap.status) == {"zero"}
@@ -327,9 +332,8 @@ def test_a_dead_network_has_no_evidence(form):
         net.module.conv2.weight.zero_()
         net.module.conv2.bias.fill_(-1)
     arm, seed, mask, reach = form
-    maps = pl.attribute(
-        net, images(), "shallow-cam", None, 1, normalized=True, arm=arm, seed=seed, mask=mask, reach=reach
-    )
+    method = ShallowCAMArm(arm=arm, seed=seed, mask=mask, reach=reach)
+    maps = pl.attribute(net, images(), method, None, 1, normalized=True)
     for name in STAGES[:2]:
         assert bool(maps[name].values.isfinite().all())
         assert not maps[name].values.any()
@@ -376,7 +380,7 @@ def test_a_target_that_is_a_function(seed):
 )
 def test_bad_parameters_are_named(options, message):
     with pytest.raises((ValueError, KeyError), match=message):
-        create("attribution", "shallow-cam", **options)
+        ShallowCAMArm(**options)
 
 
 def test_the_last_stage_starts_with_what_speaks_for_the_target_and_with_the_net():
@@ -396,12 +400,12 @@ def test_every_rectifier_on_the_way_counts():
     rectifiers = [layer.name for layer in net.layers if layer.kind == "ReLU" and int(layer.name) < 31]
     assert len(rectifiers) == 13
     trace = capture(net, images(2, 32), [rectifiers[-1]], 3)
-    by_hand = ShallowCAM(through="stages", smooth=0).maps(trace, rectifiers)
+    by_hand = ShallowCAMArm(through="stages", smooth=0).maps(trace, rectifiers)
     for layer in (rectifiers[0], rectifiers[4]):
-        found = ShallowCAM(through="layers", smooth=0)(trace, layer)
+        found = ShallowCAMArm(through="layers", smooth=0)(trace, layer)
         torch.testing.assert_close(pattern(found), pattern(by_hand[layer]))
         assert not torch.allclose(
-            pattern(found), pattern(ShallowCAM(through="stages", smooth=0)(trace, layer)), rtol=1e-3
+            pattern(found), pattern(ShallowCAMArm(through="stages", smooth=0)(trace, layer)), rtol=1e-3
         )
 
 
@@ -410,7 +414,7 @@ def test_a_block_and_its_last_rectifier_are_masked_once():
     block = nn.Sequential(nn.Conv2d(3, 6, 3), nn.ReLU())
     module = nn.Sequential(block, nn.Conv2d(6, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 12 * 12, 3))
     trace = capture(pl.load(lively(module).double(), input_shape=(3, 16, 16)), images(), ["2"], 1)
-    method = ShallowCAM(through="stages", smooth=0)
+    method = ShallowCAMArm(through="stages", smooth=0)
     both, one = (method.maps(trace, names) for names in (["0.1", "0", "2"], ["0.1", "2"]))
     for name in ("0.1", "0"):
         torch.testing.assert_close(pattern(both[name]), pattern(one["0.1"]))
@@ -433,3 +437,13 @@ def test_a_first_image_without_evidence_does_not_spoil_the_next_ones():
         torch.testing.assert_close(values, expected[name])
         torch.testing.assert_close(mixed[name][2:], expected[name])
         assert not mixed[name][:2].any()
+
+
+def test_the_method_is_its_arm_by_default():
+    """What users call is the arm that the study compares as the method."""
+    net = wrapped()
+    for layer in STAGES:
+        mine, arm = (
+            method(capture(net, images(), [layer], 1), layer) for method in (ShallowCAM(), ShallowCAMArm())
+        )
+        assert torch.equal(mine, arm)

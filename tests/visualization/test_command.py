@@ -118,7 +118,7 @@ BAD = [
     (["--layer", "features.90"], KeyError, "Expected the name of a layer"),
     (["--target", "zebra"], KeyError, "Expected a class of"),
     (["--count", "0"], ValueError, "Expected `--count` to be at least 1, got 0"),
-    (["--laplacian", "off", "--momentum", "2"], ValueError, "a momentum in .0, 1."),
+    (["--octaves", "0"], ValueError, "Expected `octaves` of at least 1, got 0"),
 ]
 
 

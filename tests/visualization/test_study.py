@@ -1,5 +1,6 @@
 """The study's measures on made-up numbers whose answer is known, and its page against its JSON."""
 
+import dataclasses
 import importlib
 import importlib.util
 import itertools
@@ -42,7 +43,7 @@ def test_arms_differ_by_one_component_and_all_exist(study):
     arms = study.arms()
     made = [create("visualization", method, **options) for method, options in arms.values()]
     assert len(set(made)) == len(made)
-    steps = [arms[name][1] for name in ("raw", *(name for name, _ in study._SWITCHES))]
+    steps = [dataclasses.asdict(arms[name][0]) for name in ("raw", *(name for name, _ in study._SWITCHES))]
     for before, after in itertools.pairwise(steps):
         assert sum(before[key] != after[key] for key in before) == 1
 
@@ -137,3 +138,30 @@ def test_the_page_of_the_benchmark_is_made_of_its_json(study):
     result = json.loads((ROOT / "benchmarks/speed/visualization.json").read_text(encoding="utf-8"))
     wanted = (ROOT / "benchmarks/speed/visualization.md").read_text(encoding="utf-8")
     assert module.table(result) == wanted
+
+
+def test_the_method_is_its_arm_by_default(study):
+    """What users call paints as the arm that the study compares as the method; every arm paints."""
+    import pellucid as pl
+
+    net = pl.load("scenes-vgg")
+    options = {"steps": 3, "size": 32, "certify": False, "progress": False}
+    expected = pl.visualize(net, 0, "pyramid", **options).images
+    assert torch.equal(pl.visualize(net, 0, study.PyramidArm(), **options).images, expected)
+    for arm, (method, parameters) in study.arms().items():
+        if not isinstance(method, str):
+            images = pl.visualize(net, 0, method, **options, **parameters).images
+            assert bool(images.isfinite().all()), arm
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"laplacian": "both"}, 'Expected `laplacian` to be "gradient", "image" or "off", got \'both\''),
+        ({"momentum": 2.0}, "a momentum in .0, 1."),
+        ({"levels": 0}, "Expected `levels` of at least 1, got 0"),
+    ],
+)
+def test_bad_parameters_of_arms(study, parameters, message):
+    with pytest.raises(ValueError, match=message):
+        study.PyramidArm(**parameters)

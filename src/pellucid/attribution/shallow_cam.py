@@ -3,7 +3,7 @@
 Relevance carried between adjacent layers gives *inter-layer relevance weights*; feature maps with LayerCAM's spatial
 weights are *masks*, which the weights multiply; the product is handed on to the next layer below:
 
-    F^l_k = ReLU(g_k) ⊙ A_k,      m^l_k = N(F^l_k)^power, N scaling every feature map to [0, 1] by itself,
+    F^l_k = ReLU(g_k) ⊙ A_k,      m^l_k = N(F^l_k)^½, N scaling every feature map to [0, 1] by itself,
     r^l = z⁺ carries C^{l+1} down to layer l,      C^l_k = r^l_k ⊙ m^l_k,      M^l = Σ_k C^l_k.
 
 The layers on the way are the rectified ones that everything passes (the ends of residual blocks, every rectifier of a
@@ -12,23 +12,12 @@ net: F counts what speaks for the target, H = Σ_k g_k A_k at a position also wh
 
     C^L_k = F_k ⊙ (1 / max S + ReLU(H) / (S max ReLU(H))),      S = Σ_k F_k,
 
-so that M^L is the sum of LayerCAM and rectified HiResCAM, each scaled to 1.
+so that M^L is the sum of LayerCAM and rectified HiResCAM, each scaled to 1. The square root keeps many masks in a row from
+leaving a few points.
 
 Of the paper's text only the abstract is public: this is a declared reconstruction. It fixes the weights, the masks, their
 product and the gain over LayerCAM at every layer; the scaling, the seed and what is handed on are ours, chosen on one half of
-the photographs and measured on the other by ``studies/shallow_cam.py``. Every part is a parameter:
-
-* ``arm``: ``"adjacent"`` as above; ``"spatial"``: M = Σ_k ReLU(R^l_k) ⊙ m_k with relevance R^l walked from the output at once;
-  ``"channel"``: M = Σ_k ρ_k m_k with ρ_k = mean_ij R^l_k;
-* ``seed``: ``"evidence"`` as above; ``"layercam"``: C^L = F; or relevance R^L from the output by ``"contrastive"``, ``"logit"``
-  or ``"softmax-gradient"``: C^L_k = ReLU(R^L_k) ⊙ m^L_k (`pellucid.relevance.seeds`, with 1 in place of the target's score, so
-  that zero and negative scores are explained too). The other arms start at the output, where ``"evidence"`` means contrastive;
-* ``mask``: ``"scaled"``, ``"plain"`` (F itself) or ``"none"`` (relevance alone). LayerCAM is F alone;
-* ``power``: 1 is the plain mask; the square root keeps many masks in a row from leaving a few points;
-* ``smooth``: M is averaged by a Gaussian whose σ is this share of the picture's shorter side (0: not at all). On grids finer than
-  that single cells are noise, max-pooling and strides having left the evidence of a whole window on one of them;
-* ``through``: ``"layers"`` as above, or ``"stages"``: from one asked layer or stage to the next at once;
-* ``reach``: ``"output"``, or ``"next"``: start from the F of the adjacent stage instead of the last one.
+the photographs and measured on the other by ``studies/shallow_cam.py``, whose other arms are in ``studies/shallow_cam_arms.py``.
 
 Cost: two forward passes, a backward pass and a walk (about two
 forward passes more), for all stages together; the first image of a network one more of each, to find the layers on the way.
@@ -39,7 +28,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -49,56 +38,39 @@ from pellucid.attribution.staged import Staged
 from pellucid.core.capture import Trace, capture
 from pellucid.core.geometry import gaussian
 from pellucid.core.reading import precise, unit
-from pellucid.core.registry import UnknownNameError, register, suggest
+from pellucid.core.registry import register
 from pellucid.relevance.composites import composite_named
 from pellucid.relevance.passages import alike, passages
 from pellucid.relevance.recording import Recording
-from pellucid.relevance.seeds import seed_relevance
 from pellucid.relevance.unknown import note_unknown
 
-Arm = Literal["adjacent", "spatial", "channel"]
-Start = Literal["evidence", "layercam", "contrastive", "softmax-gradient", "logit"]
-Mask = Literal["scaled", "plain", "none"]
-Through = Literal["layers", "stages"]
-Reach = Literal["output", "next"]
 Maps = Float[Tensor, "batch channel h w"]
 
 
 @register("attribution", "shallow-cam", paper="cheng2025")
 @dataclass(frozen=True)
 class ShallowCAM(Staged):
-    """Shallow-CAM: relevance handed from layer to layer, masked by each layer's own evidence."""
+    """Shallow-CAM: relevance handed from layer to layer, masked by each layer's own evidence.
+
+    Attributes:
+        smooth: the map is averaged by a Gaussian whose σ is this share of the picture's shorter side; 0 leaves it as it is. On
+            grids finer than that single cells are noise, max-pooling and strides having left the evidence of a whole window
+            on one of them.
+        composite: rules that carry relevance down; a name of `pellucid.relevance.COMPOSITES`.
+    """
 
     nonnegative: ClassVar[bool] = True
     propagates: ClassVar[bool] = True
-    arm: Arm = "adjacent"
-    seed: Start = "evidence"
-    mask: Mask = "scaled"
-    power: float = 0.5
+    wide: ClassVar[bool] = False  # walks in float64
     smooth: float = 1 / 64
-    through: Through = "layers"
-    reach: Reach = "output"
     composite: str = "z-plus"
 
     def __post_init__(self) -> None:
-        choices = {"arm": Arm, "seed": Start, "mask": Mask, "through": Through, "reach": Reach}
-        for name, known in choices.items():
-            value = getattr(self, name)
-            if value not in get_args(known):
-                raise UnknownNameError(
-                    f"Expected `{name}` to be one of its options, got `{value}`; {suggest(value, get_args(known))}"
-                )
-        if not self.power > 0:
-            raise ValueError(f"Expected `power` above 0, got {self.power}; try 0.5.")
         if not 0 <= self.smooth < 1:
             raise ValueError(
                 f"Expected `smooth` to be a share of the picture from 0 to 1, got {self.smooth}; try 1 / 64."
             )
         composite_named(self.composite)
-        if self.arm != "adjacent" and (self.seed == "layercam" or self.reach == "next"):
-            raise ValueError(
-                f'Expected `seed="layercam"` and `reach="next"` only with `arm="adjacent"`, got `{self.arm}`.'
-            )
 
     def maps(self, trace: Trace, layers: Sequence[str]) -> Mapping[str, Float[Tensor, "batch h w"]]:
         """``Σ_k C_k`` of every layer, smoothed."""
@@ -111,33 +83,21 @@ class ShallowCAM(Staged):
 
     def _sums(self, trace: Trace, layers: Sequence[str]) -> dict[str, Float[Tensor, "batch h w"]]:
         """``Σ_k C_k``, from the last layer down."""
-        top = layers[-1]
         way = self._way(trace, layers)
         own = capture(trace.network, trace.images, way, trace.target)
         spatial = {name: precise(own.gradients[name]).relu() * precise(own.activations[name]) for name in way}
-        # one long walk of positive and negative relevance all but cancels at shallow stages
-        wide = self.arm != "adjacent" and self.seed != "logit"
-        recording = Recording(trace.network, trace.images, way, composite=self.composite, double=wide)
+        recording = Recording(trace.network, trace.images, way, composite=self.composite, double=self.wide)
         note_unknown(trace, recording.unknown)
-        if self.arm != "adjacent":
-            walked = self._walked(trace, recording, layers)
-            return {name: self._weighted(walked[name], spatial[name]) for name in layers}
-        if self.reach == "next":
-            return self._of_neighbors(recording, spatial, layers)
-        evidence = spatial[top]
-        if self.seed == "evidence":
-            evidence = _for_and_net(evidence, precise(own.gradients[top]) * precise(own.activations[top]))
-        elif self.seed != "layercam":
-            evidence = self._masked(self._walked(trace, recording, [top])[top].relu(), evidence)
-        found = {top: evidence.sum(1)}
+        evidence = self._start(trace, own, spatial, recording, layers[-1])
+        sums = {layers[-1]: evidence.sum(1)}
         for upper, lower in pairwise(way[::-1]):
             evidence = self._handed(recording, evidence, upper, lower, spatial)
-            found[lower] = evidence.sum(1)
-        return {name: found[name] for name in layers}
+            sums[lower] = evidence.sum(1)
+        return {name: sums[name] for name in layers}
 
     def _way(self, trace: Trace, layers: Sequence[str]) -> list[str]:
         """The layers and what lies on the way between them, in order."""
-        if len(layers) == 1 or self.arm != "adjacent" or self.through == "stages" or self.reach == "next":
+        if len(layers) == 1:
             return list(layers)
         listed = trace.network.layers_at((int(trace.images.shape[2]), int(trace.images.shape[3])))
         between = [
@@ -147,11 +107,11 @@ class ShallowCAM(Staged):
         ]
         return sorted({*layers, *between}, key=lambda name: listed[name].index)
 
-    def _walked(self, trace: Trace, recording: Recording, layers: Sequence[str]) -> dict[str, Maps]:
-        """Relevance from the seed at the output, in one walk."""
-        name = "contrastive" if self.seed == "evidence" else self.seed
-        seed = seed_relevance(trace.network, recording.output, trace.target, name, unit=True)
-        return {name: precise(found) for name, found in recording.carry(seed, None, layers).items()}
+    def _start(
+        self, trace: Trace, own: Trace, spatial: Mapping[str, Maps], recording: Recording, top: str
+    ) -> Maps:
+        """``C^L``: evidence of the last layer, for and net."""
+        return _for_and_net(spatial[top], precise(own.gradients[top]) * precise(own.activations[top]))
 
     def _handed(
         self, recording: Recording, evidence: Maps, upper: str, lower: str, spatial: Mapping[str, Maps]
@@ -164,28 +124,9 @@ class ShallowCAM(Staged):
             return carried
         return self._masked(carried, spatial[lower])
 
-    def _of_neighbors(
-        self, recording: Recording, spatial: Mapping[str, Maps], layers: Sequence[str]
-    ) -> dict[str, Float[Tensor, "batch h w"]]:
-        """Every stage from the F of the next one; the last stage has none and keeps its own."""
-        found = {layers[-1]: spatial[layers[-1]].sum(1)}
-        for lower, upper in pairwise(layers):
-            found[lower] = self._handed(recording, spatial[upper], upper, lower, spatial).sum(1)
-        return found
-
-    def _weighted(self, relevance: Maps, spatial: Maps) -> Float[Tensor, "batch h w"]:
-        """The arms that walk from the output at once."""
-        if self.arm == "channel":
-            weights = relevance.mean((2, 3), keepdim=True, dtype=torch.float64).to(relevance)
-            return self._masked(weights, spatial).sum(1).expand(-1, *spatial.shape[2:])
-        return self._masked(relevance.relu(), spatial).sum(1)
-
     def _masked(self, weights: Tensor, spatial: Maps) -> Maps:
         """``r ⊙ m``."""
-        if self.mask == "none":
-            return weights
-        mask = spatial if self.mask == "plain" else unit(spatial)
-        return weights * (mask if self.power == 1 else mask.relu() ** self.power)
+        return weights * unit(spatial).relu() ** 0.5
 
 
 def _smoothed(

@@ -1,26 +1,24 @@
 """Ascent with spatial pyramids: normalized gradient, momentum, Laplacian and Gaussian pyramid, octaves, a region.
 
 Source: Tao, Fu, Zhu, Wang, Journal of Harbin Institute of Technology 49(11), 2017. Its abstract fixes the order of the
-components, not their constants; whether the pyramids act on the gradient or on the image is open there, so both arms exist.
+components, not their constants; whether the pyramids act on the gradient or on the image is open there.
 With g the gradient of the objective at the picture x:
 
-    ĝ ← g / rms(g)                                         normalize
-    ĝ ← Σ_l ω_l L_l(ĝ) / rms(L_l(ĝ))^equalize              laplacian = "gradient": its bands, fine to coarse
-    ĝ ← blur(ĝ, σ)            or  x ← (1−β) x + β blur(x, σ)   gaussian = "gradient" or "image"; σ falls over the run
+    ĝ ← g / rms(g)
+    ĝ ← Σ_l ω_l L_l(ĝ) / rms(L_l(ĝ))^equalize              Laplacian bands of the gradient, fine to coarse
     ĝ ← R ĝ                                                region: class activation map of x, every few steps
     v ← μ v + (1−μ) ĝ,   x ← x + η v                        momentum
+    x ← (1−β) x + β blur(x, σ)                              Gaussian pyramid of the image; σ falls over the run
 
-With ``laplacian="image"`` the image is itself the sum of a pyramid whose levels are moved, each by its own share of the
-gradient (the reduced gradient) made equally strong. ``octaves`` starts small and enlarges by ``ratio``. Beyond the source: the
-step is taken in colors that are uncorrelated in photographs (``decorrelate``), and the network is shown the picture under
-random shifts, zooms and turns. Every component can be switched off; all off is plain ascent along the gradient, whose unit is
-the size of an image's first gradient. ``equalize`` below 1 leaves the bands a part of their own strengths.
+Octaves start small and enlarge by ``ratio``. Beyond the source: the step is taken in colors that are uncorrelated in photographs
+(``decorrelate``), and the network is shown the picture under random shifts, zooms and turns. The constants were chosen by
+``studies/visualization.py``; the other arms, with every component switched on and off, are in ``studies/visualization_arms.py``.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar
 
 import torch
 from jaxtyping import Bool
@@ -32,11 +30,8 @@ from pellucid.visualization.colors import natural
 from pellucid.visualization.draws import Transforms, normal
 from pellucid.visualization.method import Method, Painter
 from pellucid.visualization.problem import Problem
-from pellucid.visualization.pyramids import balanced, expand, gaussian, normalized, reduce, smooth
-from pellucid.visualization.pyramids import depth as depth_of
+from pellucid.visualization.pyramids import balanced, gaussian, normalized, smooth
 from pellucid.visualization.region import region
-
-Arm = Literal["gradient", "image", "off"]
 
 
 @register("visualization", "pyramid", paper="tao2017")
@@ -45,58 +40,48 @@ class Pyramid(Method):
     """Spatial pyramids: normalized gradient with momentum, its bands balanced, the image smoothed, limited to a region.
 
     Attributes:
+        steps: of the ascent.
         rate: root mean square of a step, in the unit of pixels [0, 1], at the start; it falls to a third.
-        bands: weights of the Laplacian bands, fine to coarse.
-        sigma: of the Gaussian, at the start and at the end.
-        blend: how much of the smoothed image is blended in.
-        cam: attribution method that gives the region of a class.
+        region: move what belongs to the objective alone, where a class activation map finds it.
+        octaves: sizes that are passed through, small to large.
     """
 
     steps: int = 96
     rate: float = 0.08
-    normalize: bool = True
-    momentum: float = 0.9
-    laplacian: Arm = "gradient"
-    levels: int = 4
-    bands: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0)
-    equalize: float = 0.85
-    gaussian: Arm = "image"
-    sigma: tuple[float, float] = (2.5, 0.8)
-    blend: float = 0.05
-    octaves: int = 3
-    ratio: float = 1.3
     region: bool = True
-    every: int = 8
-    threshold: float = 0.3
-    softness: float = 0.1
-    cam: str = "layercam"
-    decorrelate: float = 0.5
-    jitter: int = 12
-    scale: float = 0.05
-    rotate: float = 3.0
-    noise: float = 0.02
+    octaves: int = 3
+    momentum: ClassVar[float] = 0.9
+    levels: ClassVar[int] = 4
+    bands: ClassVar[tuple[float, ...]] = (
+        1.0,
+        1.0,
+        1.0,
+        1.0,
+    )  # weights of the Laplacian bands, fine to coarse
+    equalize: ClassVar[float] = 0.85
+    sigma: ClassVar[tuple[float, float]] = (2.5, 0.8)  # of the Gaussian, at the start and at the end
+    blend: ClassVar[float] = 0.05  # how much of the smoothed image is blended in
+    ratio: ClassVar[float] = 1.3
+    every: ClassVar[int] = 8  # steps between two looks for the region
+    threshold: ClassVar[float] = 0.3
+    softness: ClassVar[float] = 0.1
+    cam: ClassVar[str] = "layercam"
+    decorrelate: ClassVar[float] = 0.5
+    jitter: ClassVar[int] = 12
+    scale: ClassVar[float] = 0.05
+    rotate: ClassVar[float] = 3.0
+    noise: ClassVar[float] = 0.02
 
     def __post_init__(self) -> None:
-        for name in ("laplacian", "gaussian"):
-            if getattr(self, name) not in ("gradient", "image", "off"):
-                raise ValueError(
-                    f'Expected `{name}` to be "gradient", "image" or "off", got {getattr(self, name)!r}.'
-                )
-        for name, least in (("levels", 1), ("octaves", 1), ("every", 1)):
-            if getattr(self, name) < least:
-                raise ValueError(f"Expected `{name}` of at least {least}, got {getattr(self, name)}.")
-        if not self.bands or min(self.bands) < 0 or not 0 <= self.momentum < 1 or self.ratio <= 1:
-            raise ValueError(
-                "Expected `bands` of at least 0, a momentum in [0, 1) and a ratio above 1, got "
-                f"{self.bands}, {self.momentum} and {self.ratio}."
-            )
+        if self.octaves < 1:
+            raise ValueError(f"Expected `octaves` of at least 1, got {self.octaves}.")
 
-    def painter(self, problem: Problem) -> _Pixels:
+    def painter(self, problem: Problem) -> PyramidPainter:
         """What paints one batch."""
-        return _Pixels(problem, self)
+        return PyramidPainter(problem, self)
 
 
-class _Pixels(Painter):
+class PyramidPainter(Painter):
     """Pixels with momentum; see the module."""
 
     def __init__(self, problem: Problem, method: Pyramid) -> None:
@@ -110,7 +95,6 @@ class _Pixels(Painter):
         )
         self._velocity = torch.zeros_like(leaves[0])
         self._region: Tensor | None = None
-        self._unit: Tensor | None = None
 
     def begin(self, step: int) -> None:
         """Enlarge at the start of an octave; look where the objective is."""
@@ -131,54 +115,26 @@ class _Pixels(Painter):
         sigma = method.sigma[0] + (method.sigma[1] - method.sigma[0]) * share
         if method.decorrelate:
             g = natural(g, method.decorrelate)
-        if method.laplacian == "gradient":
-            g = balanced(g, method.levels, method.bands, method.equalize)
-        elif method.laplacian == "image":
-            g = _of_levels(g, method.levels, method.bands)
-        elif method.normalize:
-            g = normalized(g)
-        else:
-            g = g / self._first_size(g)
-        if method.gaussian == "gradient":
-            g = normalized(gaussian(g, sigma)) if method.normalize else gaussian(g, sigma)
+        g = self.direction(g, sigma)
         if self._region is not None:
             g = g * self._region
         self._velocity = method.momentum * self._velocity + (1 - method.momentum) * g
         x = self.leaves[0]
         rate = method.rate * (1 - 2 / 3 * share)
         x = x + rate * self.stepsize(x) * self._velocity
-        if method.gaussian == "image":
-            x = x + method.blend * (gaussian(x, sigma) - x)
-        self.leaves = [x.clamp(0, 1)]
+        self.leaves = [self.blended(x, sigma).clamp(0, 1)]
 
-    def _first_size(self, g: Tensor) -> Tensor:
-        """Root mean square of every image's first gradient that is not zero: what a plain step is measured in."""
-        if self._unit is None:
-            self._unit = torch.zeros_like(g[:, :1, :1, :1])
-        now = g.square().mean((1, 2, 3), keepdim=True).sqrt()
-        self._unit = torch.where((self._unit == 0) & torch.isfinite(now), now, self._unit)
-        return torch.where(self._unit > 0, self._unit, 1)
+    def direction(self, g: Tensor, sigma: float) -> Tensor:
+        """The gradient with its bands balanced."""
+        return balanced(g, self.method.levels, self.method.bands, self.method.equalize)
+
+    def blended(self, x: Tensor, sigma: float) -> Tensor:
+        """The picture with some of its smoothed self."""
+        return x + self.method.blend * (gaussian(x, sigma) - x)
 
     def forget(self, rows: Bool[Tensor, " batch"]) -> None:
         """Velocity of these rows starts anew."""
         self._velocity[rows] = 0
-
-
-def _of_levels(gradient: Tensor, levels: int, weights: tuple[float, ...]) -> Tensor:
-    """The step of an image that is the sum of a pyramid's expanded levels, when each level moves equally far.
-
-    The gradient at a level is the gradient filtered and thinned as often (the adjoint of expanding, up to scale).
-    """
-    count = depth_of((int(gradient.shape[2]), int(gradient.shape[3])), levels)
-    omega = [*weights, *[weights[-1]] * (levels - len(weights))]
-    parts = [normalized(gradient)]
-    for _ in range(count - 1):
-        parts.append(reduce(parts[-1]))
-    step = omega[count - 1] * normalized(parts[-1])
-    for level in range(count - 2, -1, -1):
-        finer = parts[level]
-        step = omega[level] * normalized(finer) + expand(step, (int(finer.shape[2]), int(finer.shape[3])))
-    return normalized(step)
 
 
 def _octaves(problem: Problem, method: Pyramid) -> list[tuple[int, int]]:
