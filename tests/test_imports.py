@@ -34,6 +34,7 @@ RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
 BACK = {
     ("data", "world"),  # `scenes:test/0-99` among the sets of pictures
     ("explanation", "report"),  # Explanation.save
+    ("core", "zoo"),  # a module, name or file wherever a network is expected
 }
 
 

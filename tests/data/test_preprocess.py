@@ -179,7 +179,8 @@ def test_json_round_trip() -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"channels": 2}, "channels to be 1 or 3, got 2"),
+        ({"channels": 0}, "channels to be a number of at least 1, got 0"),
+        ({"channels": 2}, "mean to be 2 finite numbers"),
         ({"mean": (0.5,)}, "mean to be 3 finite numbers"),
         ({"std": (0.5, 0.5, float("nan"))}, "std to be 3 finite numbers"),
         ({"std": (0.5, 0.5, 0.0)}, "std to be positive"),

@@ -3,6 +3,7 @@ import subprocess
 import sys
 import urllib.request
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -118,7 +119,10 @@ def test_torchvision_with_a_local_file(tmp_path, suffix):
     net = pl.load("torchvision:squeezenet1_1", weights=file)
     assert all(torch.equal(value, net.module.state_dict()[key]) for key, value in state.items())
     assert net.classes[0] == "tench"
-    assert net.notes == ()
+    (note,) = net.notes
+    assert note.startswith("preprocessing was not given: that of torchvision's own weights assumed")
+    told = pl.load("torchvision:squeezenet1_1", weights=file, preprocess=pl.Preprocess.imagenet())
+    assert told.notes == ()
     assert net.class_index("goldfish") == 1
 
 
@@ -134,7 +138,7 @@ def test_googlenet_with_and_without_auxiliary_heads(tmp_path, heads):
     torch.save(zoo_state("googlenet", aux_logits=heads, init_weights=False), tmp_path / "w.pt")
     net = pl.load("torchvision:googlenet", weights=tmp_path / "w.pt", input_shape=(3, 96, 96))
     assert net.module.transform_input, "the zoo's weights want the input of their first home"
-    assert net.notes == ("googlenet: `transform_input=True` assumed, as with the zoo's own weights",)
+    assert net.notes[0] == "googlenet: `transform_input=True` assumed, as with the zoo's own weights"
     assert len(net.default_layers) == 5
 
 
@@ -286,11 +290,49 @@ def test_a_network_loaded_in_inference_mode_can_be_explained():
     assert all(gradient.abs().sum() > 0 for gradient in trace.gradients.values())
 
 
-def test_channels_that_no_picture_has():
+def test_any_number_of_channels_for_tensors_that_are_ready():
+    net = pl.load(Headed(channels=7), input_shape=(7, 32, 32))
+    assert "mean 0.5 of all 7 channels assumed" in net.notes[0]
+    for shape in ((2, 7, 32, 32), (7, 32, 32)):
+        ready, unit = torch.randn(shape), torch.rand(shape)
+        assert len(
+            pl.attribute(net, ready, "gradcam", target=0, normalized=True)[net.default_layers[-1]]
+        ) == len(ready.reshape(-1, 7, 32, 32))
+        pl.neurons(net, unit, normalized=False)
     with pytest.raises(
-        ValueError, match=r"Expected a network for color or gray images, got one that reads 7 channels"
+        ValueError, match=r"float tensor \[batch 7 height width\] for a network of 7 channels, got a picture"
     ):
-        pl.load(Headed(channels=7), input_shape=(7, 32, 32))
+        pl.attribute(net, np.zeros((32, 32, 3), np.uint8), "gradcam")
+    odd = pl.load(Headed(channels=7), input_shape=(7, 32, 32), preprocess=pl.Preprocess.imagenet())
+    pl.attribute(odd, torch.randn(1, 7, 32, 32), "gradcam", normalized=True)
+
+
+@pytest.mark.parametrize("shape", [(1, 16, 32, 32), (32, 32), 32, (3, 0, 32), (3, 2.5, 32)])
+def test_another_form_of_input_is_said_in_a_line(shape):
+    volumes = torch.nn.Sequential(
+        torch.nn.Conv3d(1, 4, 3), torch.nn.ReLU(), torch.nn.AdaptiveAvgPool3d(1), torch.nn.Flatten()
+    )
+    with pytest.raises(ValueError, match=r"^Expected a network of images .*volumes \(Conv3d\)"):
+        pl.load(volumes, input_shape=shape)
+    with pytest.raises(ValueError, match=r"^Expected `input_shape` \(channels, height, width\)"):
+        pl.load(Headed(), input_shape=shape)
+
+
+def test_fields_of_the_preprocessing_are_changed_one_by_one():
+    usual = pl.load("torchvision:squeezenet1_1").preprocess
+    net = pl.load("torchvision:squeezenet1_1", preprocess={"mean": 0.5, "crop": 96, "resize": 100})
+    assert net.preprocess.mean == (0.5,) * 3
+    assert (net.preprocess.std, net.preprocess.size, net.preprocess.resize) == (usual.std, (96, 96), 100)
+    gray = pl.load(Headed(channels=1), preprocess={"mean": 0.1, "std": 0.2, "crop": 32})
+    assert (gray.preprocess.mean, gray.preprocess.std, gray.notes) == ((0.1,), (0.2,), ())
+    with pytest.raises(ValueError, match=r"a field of `Preprocess`, got `maen`; did you mean `mean`"):
+        pl.load(Headed(), preprocess={"maen": 1})
+
+
+def test_gray_networks_of_timm():
+    net = pl.load("timm:resnet10t", in_chans=1, num_classes=2)
+    assert net.input_shape[0] == net.preprocess.channels == len(net.preprocess.mean) == 1
+    assert pl.attribute(net, np.zeros((64, 64), np.uint8), "gradcam", target=0)
 
 
 def test_another_input_shape_carries_the_preprocessing_along():
@@ -332,7 +374,7 @@ def test_class_names_otherwise(tmp_path):
         (tmp_path / "c.json").write_text(content)
         with pytest.raises(
             ValueError,
-            match=r"^Expected class names in `.*c.json`, a list or an object by index, got something",
+            match=r"^Expected class names (in|by index in) `.*c.json`, ",
         ):
             read_classes(tmp_path / "c.json")
     with pytest.raises(ValueError, match=r"Expected 5 class names, one per output, got 2"):

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from pellucid.attribution.layercam import fuse
 from pellucid.attribution.method import DEFAULT, Method
-from pellucid.core.layers import INPUT
-from pellucid.core.network import Network, TargetLike
+from pellucid.core.layers import INPUT, LayerLike
+from pellucid.core.network import Network, NetworkLike, TargetLike, as_network
 from pellucid.core.registry import create
 from pellucid.core.results import Heatmap, judged
 from pellucid.core.running import undisturbed
@@ -29,21 +29,21 @@ __all__ = ["DEFAULT", "Method", "attribute", "fuse"]
 
 @overload
 def attribute(
-    net: Network, images: Any, method: str | Method = ..., layers: str | Sequence[str] | None = ...,
+    net: NetworkLike, images: Any, method: str | Method = ..., layers: LayerLike | Sequence[LayerLike] | None = ...,
     target: TargetLike = ..., *, batch_size: int = ..., signed: bool = ..., normalized: bool | None = ...,
     progress: bool | None = ..., **parameters: Any,
 ) -> dict[str, Heatmap]: ...  # fmt: skip
 @overload
 def attribute(
-    net: Network, images: Any, method: Sequence[str | Method], layers: str | Sequence[str] | None = ...,
+    net: NetworkLike, images: Any, method: Sequence[str | Method], layers: LayerLike | Sequence[LayerLike] | None = ...,
     target: TargetLike = ..., *, batch_size: int = ..., signed: bool = ..., normalized: bool | None = ...,
     progress: bool | None = ..., **parameters: Any,
 ) -> dict[str, dict[str, Heatmap]]: ...  # fmt: skip
 def attribute(
-    net: Network,
+    net: NetworkLike,
     images: Any,
     method: str | Method | Sequence[str | Method] = DEFAULT,
-    layers: str | Sequence[str] | None = None,
+    layers: LayerLike | Sequence[LayerLike] | None = None,
     target: TargetLike = None,
     *,
     batch_size: int = 16,
@@ -73,6 +73,7 @@ def attribute(
     >>> maps["1"].values.shape
     torch.Size([3, 6, 6])
     """
+    net = as_network(net)
     several = not isinstance(method, str) and isinstance(method, Sequence)
     made = [create("attribution", each, **parameters) for each in (method if several else [method])]  # type: ignore[union-attr]
     methods: dict[str, Method] = {each.name: each for each in made}
@@ -101,7 +102,7 @@ def attribute(
                 for name, each in methods.items():
                     for place in places[name]:
                         parts.setdefault((name, place.name), []).append(each(trace, place.name).detach())
-                    notes[name] = each.notes(trace)
+                    notes[name] = (*each.notes(trace), *net.doubts)
     size = (int(batch.shape[2]), int(batch.shape[3]))
     views = Views(batch, net.preprocess)
     maps: dict[str, dict[str, Heatmap]] = {name: {} for name in methods}

@@ -2,7 +2,8 @@
 
 It is defined where global average pooling and one linear classifier (or 1×1 convolution) follow the layer
 directly: ``output = W · mean_ij A + b``. That is not guessed from names: every weight of fitting shape is
-tried, and it counts only when it reproduces the output of the trace from the pooled activation. A network
+tried, and it counts only when it reproduces the output of the trace from the pooled activation (behind a log-softmax, up to the
+shift that all classes share). A network
 whose last map already is one channel per class counts too (W is the identity). Then mean_ij M + b is exactly
 the score, and HiResCAM is M divided by the number of cells.
 """
@@ -46,7 +47,10 @@ def classifier(trace: Trace, layer: str) -> Float[Tensor, "classes channel"]:
     tolerance = 1e-3 if trace.output.dtype in (torch.float32, torch.float64) else 5e-2
     tried = []
     for name, weight, bias in _candidates(trace, pooled.shape[1], output.shape[1]):
-        error = float((pooled @ weight.T.to(A) + bias.to(A) - output).abs().max())
+        off = pooled @ weight.T.to(A) + bias.to(A) - output
+        if trace.network.layers.made_by == "log_softmax":  # which shifts all classes alike
+            off = off - off.mean(1, keepdim=True)
+        error = float(off.abs().max())
         if error <= tolerance * max(1.0, float(output.abs().max())):
             return weight.to(A)
         tried.append(f"`{name}` misses the output by up to {error:.3g}")

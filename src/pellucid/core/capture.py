@@ -20,16 +20,17 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from pellucid.core.hooks import Enough, at_calls, shares_memory
-from pellucid.core.layers import INPUT, Layer
-from pellucid.core.network import Network, TargetLike
+from pellucid.core.layers import INPUT, Layer, LayerLike
+from pellucid.core.network import Network, NetworkLike, TargetLike, as_network
+from pellucid.core.output import check_scores
 from pellucid.core.running import undisturbed
 from pellucid.core.target import Target
 
 
 def capture(
-    net: Network,
+    net: NetworkLike,
     images: Float[Tensor, "batch channel height width"],
-    layers: Sequence[str],
+    layers: LayerLike | Sequence[LayerLike],
     target: TargetLike = None,
     *,
     gradients: bool = True,
@@ -41,10 +42,12 @@ def capture(
     ``autocast``. Raises UnknownNameError for an unknown layer, and ValueError for unusable images or when
     the score depends on none of the layers.
     """
-    images = as_input(net, images)
+    net = as_network(net)
+    images, layers = as_input(net, images), net.layer_names(layers)
     with undisturbed(net.module) as module, torch.set_grad_enabled(gradients):
         images = images.clone() if images.is_inference() else images.detach()
         kept, places, output = _forward(net, module, images, layers, gradients)
+        check_scores(output.detach(), net.name)
         resolved = net.resolve_target(target, output.detach())
         with torch.set_grad_enabled(gradients):
             score = resolved.score(output)

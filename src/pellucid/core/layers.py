@@ -7,7 +7,8 @@ call.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import operator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, overload
 
@@ -58,10 +59,14 @@ class Call:
     index: int
 
 
+LayerLike = str | int | nn.Module | Layer
+
+
 class Layers(Sequence[Layer]):
-    """All layers in order of execution; look one up with ``layers["layer4"]``, or by position."""
+    """All layers in order of execution; look one up with ``layers["layer4"]``, by position, or by its module."""
 
     def __init__(self, calls: Sequence[Call], image: Layer, made_by: str, outputs: int) -> None:
+        self.modules: Mapping[nn.Module, str] = {}  # names of the user's own modules
         self.calls, self.image, self.made_by, self.outputs = tuple(calls), image, made_by, outputs
         counts = dict.fromkeys((call.module for call in calls), 0)
         for call in calls:
@@ -79,8 +84,9 @@ class Layers(Sequence[Layer]):
         self._layers = tuple(listed)
         self.stages = _stages(self, outputs)
 
-    def find(self, name: str) -> tuple[Layer, Call | None]:
-        """The layer of that name and the call it is the output of (None for the input itself)."""
+    def find(self, layer: LayerLike) -> tuple[Layer, Call | None]:
+        """The layer of that name, position or module, and the call it is the output of (None for the input itself)."""
+        name = self._name(layer)
         if name == INPUT:
             return self.image, None
         if name not in self._by_name:
@@ -90,12 +96,44 @@ class Layers(Sequence[Layer]):
             )
         return self._by_name[name]
 
+    def names(self, layers: LayerLike | Sequence[LayerLike]) -> tuple[str, ...]:
+        """Names of one or several layers, each once. Raises UnknownNameError, TypeError for what names no layer."""
+        given: Any = layers
+        if isinstance(layers, (str, int, nn.Module, Layer)) or not isinstance(layers, Iterable):
+            given = [layers]
+        return tuple(dict.fromkeys(self.find(each)[0].name for each in given))
+
+    def _name(self, layer: Any) -> str:
+        if isinstance(layer, str):
+            return layer
+        if isinstance(layer, Layer):
+            return layer.name
+        if isinstance(layer, nn.Module):
+            if layer not in self.modules:
+                raise UnknownNameError(
+                    f"Expected a module of the network as a layer, got a {type(layer).__name__} that is none of its "
+                    f"{len(self.modules)}; try one of its own, or a name."
+                )
+            return self.modules[layer]
+        if isinstance(layer, bool) or not hasattr(layer, "__index__"):
+            raise TypeError(
+                f"Expected a layer's name, position or module, got {layer!r} ({type(layer).__name__})."
+            )
+        position = operator.index(layer)
+        if not -len(self) <= position < len(self):
+            raise UnknownNameError(
+                f"Expected the position of a layer from 0 to {len(self) - 1}, got {position}; try its name."
+            )
+        return self._layers[position].name
+
     @overload
-    def __getitem__(self, key: int | str) -> Layer: ...
+    def __getitem__(self, key: LayerLike) -> Layer: ...
     @overload
     def __getitem__(self, key: slice) -> tuple[Layer, ...]: ...
-    def __getitem__(self, key: int | str | slice) -> Layer | tuple[Layer, ...]:
-        return self.find(key)[0] if isinstance(key, str) else self._layers[key]
+    def __getitem__(self, key: LayerLike | slice) -> Layer | tuple[Layer, ...]:
+        if isinstance(key, slice):
+            return self._layers[key]
+        return self._layers[key] if isinstance(key, int) else self.find(key)[0]
 
     def __iter__(self) -> Iterator[Layer]:
         return iter(self._layers)

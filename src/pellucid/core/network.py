@@ -5,25 +5,30 @@ what its output means.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from pellucid.core.layers import Layer, Layers, inspect
+from pellucid.core.answers import answers, kind_of_head, note_on_head
+from pellucid.core.class_names import names_by_index
+from pellucid.core.layers import Layer, LayerLike, Layers, inspect
+from pellucid.core.output import OutputError as OutputError
+from pellucid.core.output import Pick, candidates, check_scores, choice, pick
 from pellucid.core.registry import UnknownNameError, suggest
 from pellucid.core.running import habits_of, standing, undisturbed
-from pellucid.core.target import Target
+from pellucid.core.target import Column, Target, plain_target
+from pellucid.core.target import TargetLike as TargetLike
 from pellucid.core.wrappers import unwrapped
 
 if TYPE_CHECKING:
     from pellucid.data.preprocess import Preprocess
 
-HEADS = ("softmax", "sigmoid", "binary", "probabilities")
-TargetLike = int | str | Sequence[int | str] | Callable[[Tensor], Tensor] | Tensor | Target | None
+HEADS = ("softmax", "sigmoid", "binary", "probabilities", "regression")
 
 
 class Network:
@@ -32,8 +37,10 @@ class Network:
 
     ``head`` says what the output means: ``"softmax"`` logits, ``"sigmoid"`` logits (several labels may hold),
     ``"binary"`` (one logit, two classes), ``"probabilities"`` (the module ends in a softmax or sigmoid
-    itself); ``"auto"`` finds out, except that it cannot tell sigmoid logits from softmax logits. ``output``
-    picks the class scores where a module returns a tuple, dict or object: a key, a position or a function.
+    itself), ``"regression"`` (plain numbers: an age, a count, coordinates); ``"auto"`` finds out, except that it
+    cannot tell sigmoid logits from softmax logits, nor several plain numbers from logits. ``output`` picks the class scores
+    where a module returns a tuple, dict or object: a key, a position or a function. ``notes``: what has to be known of the
+    network; ``doubts``: those of them that concern whatever is measured of it.
     """
 
     def __init__(
@@ -42,10 +49,10 @@ class Network:
         preprocess: Preprocess,
         *,
         name: str = "",
-        classes: Sequence[str] | None = None,
+        classes: Any = None,
         input_shape: tuple[int, int, int] | None = None,
         head: str = "auto",
-        output: str | int | Callable[[Any], Tensor] | None = None,
+        output: Pick = None,
         notes: tuple[str, ...] = (),
     ) -> None:
         if head not in ("auto", *HEADS):
@@ -54,14 +61,28 @@ class Network:
             )
         self.module, self.preprocess = unwrapped(module), preprocess
         self.name = name or type(self.module).__name__
-        self.notes = notes
         self._output = output
         self._layers: dict[tuple[int, int], Layers] = {}
-        self.input_shape = input_shape or (preprocess.channels, *(preprocess.size or (224, 224)))
+        self.input_shape = _checked_shape(
+            input_shape or (preprocess.channels, *(preprocess.size or (224, 224))), self.module, self.name
+        )
+        names = None if classes is None else names_by_index(classes)
+        notes += self._chosen_output(None if names is None else len(names))
         listed = self._inspect(self.input_shape[1:])
-        self.head = _find_head(listed.made_by, listed.outputs) if head == "auto" else head
-        count = 2 if self.head == "binary" else listed.outputs
-        self.classes = _class_names(classes, count, self.head)
+        with undisturbed(self.module), torch.no_grad():
+            like = torch.empty(0, device=self.device, dtype=self.dtype)
+            known = answers(self, self.input_shape, like)
+        self.doubts = known.notes
+        if head == "auto":
+            if listed.outputs == 1 and names is not None and len(names) == 2:  # the two classes of one logit
+                self.head = "binary"
+            else:
+                self.head = kind_of_head(listed.made_by, listed.outputs, known.output)
+                notes += note_on_head(self.head, listed.made_by, listed.outputs)
+        else:
+            self.head = head
+        self.notes = notes + self.doubts
+        self.classes = _class_names(names, 2 if self.head == "binary" else listed.outputs, self.head)
         self._index = {name: index for index, name in reversed(list(enumerate(self.classes)))}
 
     def __repr__(self) -> str:
@@ -103,9 +124,9 @@ class Network:
         """The layers for another input size (height, width)."""
         return self._inspect(size)
 
-    def layer(self, name: str) -> Layer:
-        """One layer by name; ``"input"`` is the input itself. Raises UnknownNameError naming close ones."""
-        return self.layers[name]
+    def layer(self, name: LayerLike) -> Layer:
+        """One layer by name, position or module; ``"input"`` is the input itself. Raises UnknownNameError naming close ones."""
+        return self.layers.find(name)[0]
 
     @property
     def default_layers(self) -> tuple[str, ...]:
@@ -127,7 +148,7 @@ class Network:
 
     def select(self, output: Any, batch: int) -> Float[Tensor, "batch classes"]:
         """Pick [batch classes] out of whatever the module returned; a spatial score map is averaged."""
-        scores = _pick(output, self._output)
+        scores = pick(output, self._output)
         if scores.ndim == 4:  # fully convolutional head
             scores = scores.mean((2, 3))
         elif scores.ndim < 2 and scores.numel() % batch == 0:  # squeezed: one logit each, or a batch of one
@@ -140,7 +161,7 @@ class Network:
         return scores
 
     def probabilities(self, output: Float[Tensor, "batch outputs"]) -> Float[Tensor, "batch classes"]:
-        """Probability of every class; for a single logit of both classes (they are 1 − p and p)."""
+        """Probability of every class; for a single logit of both classes (they are 1 − p and p); plain numbers are themselves."""
         output = output.detach() if output.dtype == torch.float64 else output.detach().float()
         if self.head == "softmax":
             return output.softmax(1)
@@ -172,9 +193,12 @@ class Network:
                     f"Expected a class of `{self.name}`, got `{target}`; {suggest(target, self.classes)}"
                 )
             target = int(target)
-        if isinstance(target, bool) or not hasattr(target, "__index__"):
+        try:
+            index = operator.index(target)  # also NumPy's and torch's integers
+        except TypeError:
+            index = None
+        if isinstance(target, bool) or index is None:
             raise TypeError(f"Expected a class index or name, got {target!r} ({type(target).__name__}).")
-        index = operator.index(target)  # also NumPy's and torch's integers
         if not 0 <= index < count:
             raise IndexError(
                 f"Expected a class index from 0 to {count - 1} for `{self.name}`, got {index}; try a "
@@ -190,16 +214,17 @@ class Network:
             if len(target.names) != batch:
                 raise ValueError(f"Expected a target for each of {batch} images, got {len(target.names)}.")
             return target
-        if callable(target) and not isinstance(target, Tensor):
-            name = getattr(target, "__name__", type(target).__name__)
-            return Target(None, (name,) * batch, function=target)
-        if target is None:
-            chosen = self.probabilities(output).argmax(1).tolist()
+        plain: Any = plain_target(target)
+        if callable(plain):
+            name = getattr(plain, "__name__", type(plain).__name__)
+            return Target(None, (name,) * batch, function=plain)
+        if plain is None:
+            check_scores(output, self.name)
+            numbers = self.head == "regression"  # of different kinds: none is more likely than another
+            chosen = [0] * batch if numbers else self.probabilities(output).argmax(1).tolist()
         else:
-            listed: Any = target.tolist() if hasattr(target, "tolist") else target
-            if isinstance(listed, str) or not isinstance(listed, Iterable):
-                listed = [listed] * batch
-            chosen = [self.class_index(one) for one in listed]
+            listed = plain if isinstance(plain, list) else [plain] * batch
+            chosen = [self.class_index(each) for each in listed]
             if len(chosen) != batch:
                 raise ValueError(
                     f"Expected one target for each of {batch} images, got {len(chosen)}; "
@@ -207,17 +232,55 @@ class Network:
                 )
         names = tuple(self.classes[index] for index in chosen)
         indices = torch.tensor(chosen, dtype=torch.long)
+        if self.head == "regression":
+            return Target(None, names, function=Column(tuple(chosen)))
         if self.head == "binary":  # the one logit speaks for class 1; class 0 is its negative
             return Target(torch.zeros_like(indices), names, signs=indices * 2.0 - 1.0)
         return Target(indices, names)
 
-    def _inspect(self, size: tuple[int, int]) -> Layers:
+    def layer_names(self, layers: LayerLike | Sequence[LayerLike]) -> tuple[str, ...]:
+        """Names of layers given as names, positions, modules or `Layer`, each once. Raises UnknownNameError for another."""
+        return self.layers.names(layers)
+
+    def _chosen_output(self, classes: int | None) -> tuple[str, ...]:
+        """Settles which tensor of several the class scores are; a note where there was something to choose."""
+        if self._output is not None:
+            return ()
+        returned: list[Any] = []
+        try:
+            self._inspect(self.input_shape[1:], returned.append)
+        except OutputError:
+            if not returned:
+                raise
+        if not returned or len(candidates(returned[0])) < 2:
+            return ()
+
+        def again() -> Any:
+            image = torch.zeros(1, *self.input_shape, device=self.device, dtype=self.dtype)
+            with undisturbed(self.module) as module:
+                return module(image.requires_grad_())
+
+        settled = choice(again, classes)
+        if settled is None:
+            return ()
+        self._output, note = settled
+        self._layers.clear()
+        return (note,)
+
+    def _inspect(self, size: tuple[int, int], see: Callable[[Any], None] | None = None) -> Layers:
         if size not in self._layers:
             image = torch.zeros(1, self.input_shape[0], *size, device=self.device, dtype=self.dtype)
+
+            def raw(returned: Any) -> Tensor:
+                if see is not None:
+                    see(returned)
+                return pick(returned, self._output)
+
             try:
-                layers = self._inspected(image)
+                layers = self._inspected(image, raw)
                 if habits_of(self.module).original:  # what ran was not, or not only, the twin
-                    layers = self._inspected(image)
+                    layers = self._inspected(image, raw)
+                layers.modules = {child: name for name, child in self.module.named_modules() if name}
                 self._layers[size] = layers
             except OutputError:
                 raise
@@ -230,88 +293,60 @@ class Network:
                 ) from error
         return self._layers[size]
 
-    def _inspected(self, image: Tensor) -> Layers:
+    def _inspected(self, image: Tensor, raw: Callable[[Any], Tensor]) -> Layers:
         with undisturbed(self.module) as module:
-            return inspect(
-                module, image, lambda out: _pick(out, self._output), lambda out: self.select(out, 1)
-            )
+            return inspect(module, image, raw, lambda out: self.select(out, 1))
 
 
-class OutputError(ValueError):
-    """A module's output in which the class scores cannot be found."""
-
-
-def _pick(output: Any, how: str | int | Callable[[Any], Tensor] | None) -> Tensor:
-    if how is not None:
-        return _pick_as_told(output, how)
-    if isinstance(output, Tensor):
-        return output
-    for key in ("logits", "out", "scores", "predictions"):
-        found = output.get(key) if isinstance(output, Mapping) else getattr(output, key, None)
-        if isinstance(found, Tensor):
-            return found
-    entries = list(output.values()) if isinstance(output, Mapping) else output
-    if isinstance(entries, (tuple, list)):
-        flat = [entry for entry in entries if isinstance(entry, Tensor) and entry.ndim == 2]
-        if len(flat) == 1 or (flat and flat[0] is entries[0] and not isinstance(output, Mapping)):
-            return flat[0]
-    raise OutputError(
-        f"Expected the network to return class scores [batch classes], got {_describe(output)}; "
-        "try `output=` with a key, a position or a function that picks them."
+def _checked_shape(shape: Any, module: nn.Module, name: str) -> tuple[int, int, int]:
+    """Raises ValueError for another form than (channels, height, width), as networks of volumes or sounds have."""
+    sides = tuple(shape) if isinstance(shape, Iterable) else (shape,)
+    whole = all(hasattr(side, "__index__") and not isinstance(side, bool) and side >= 1 for side in sides)
+    first = next((child for child in module.modules() if isinstance(child, _CONVOLUTIONS)), None)
+    if len(sides) == 3 and whole and not isinstance(first, (nn.Conv1d, nn.Conv3d)):
+        return (int(sides[0]), int(sides[1]), int(sides[2]))
+    if isinstance(first, (nn.Conv1d, nn.Conv3d)):
+        kind = "volumes (Conv3d)" if isinstance(first, nn.Conv3d) else "sequences (Conv1d)"
+        raise ValueError(
+            f"Expected a network of images [channels height width], got `{name}`, a network of {kind}; "
+            "try a network of Conv2d, on single slices."
+        )
+    raise ValueError(
+        f"Expected `input_shape` (channels, height, width) for `{name}`, three whole numbers of at least 1, got {shape!r}; "
+        "try (3, 224, 224)."
     )
 
 
-def _pick_as_told(output: Any, how: str | int | Callable[[Any], Tensor]) -> Tensor:
-    try:
-        if callable(how):
-            picked = how(output)
-        elif isinstance(how, str) and not isinstance(output, Mapping):
-            picked = getattr(output, how)
-        else:
-            picked = output[how]
-    except (KeyError, IndexError, AttributeError, TypeError) as error:
-        raise OutputError(
-            f"Expected `output={how!r}` to pick the class scores, got {_describe(output)}."
-        ) from error
-    if not isinstance(picked, Tensor):
-        raise OutputError(
-            f"Expected `output={how!r}` to pick a tensor, got {type(picked).__name__} from "
-            f"{_describe(output)}."
-        )
-    return picked
+_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
-def _describe(output: Any) -> str:
-    def one(value: Any) -> str:
-        return f"tensor {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
-
-    if isinstance(output, Mapping):
-        return "a dict with " + ", ".join(f"{key!r}: {one(value)}" for key, value in output.items())
-    if isinstance(output, (tuple, list)):
-        return f"a {type(output).__name__} of ({', '.join(map(one, output))})"
-    return one(output)
-
-
-def _find_head(made_by: str, outputs: int) -> str:
-    if outputs == 1:
-        return "binary"
-    return "probabilities" if made_by in ("softmax", "sigmoid") else "softmax"  # log_softmax counts as logits
-
-
-def _class_names(classes: Sequence[str] | None, count: int, head: str) -> tuple[str, ...]:
+def _class_names(classes: Any, count: int, head: str) -> tuple[str, ...]:
     if classes is None:
+        if head == "regression":
+            return ("value",) if count == 1 else tuple(f"value {index}" for index in range(count))
         return (
             ("negative", "positive")
             if head == "binary"
             else tuple(f"class {index}" for index in range(count))
         )
-    if len(classes) != count:
-        raise ValueError(
-            f"Expected {count} class names, one per output, got {len(classes)}; "
-            + (
-                "a single-logit network has two classes, the negative first."
-                if head == "binary"
-                else "check the list."
+    names = names_by_index(classes)
+    if len(names) != count:
+        hint = "check the list."
+        if head == "binary":
+            hint = (
+                'a single-logit network has two classes, the negative first; head="regression" has one value.'
             )
-        )
-    return tuple(map(str, classes))
+        raise ValueError(f"Expected {count} class names, one per output, got {len(names)}; {hint}")
+    return names
+
+
+NetworkLike = Network | nn.Module | str | Path
+
+
+def as_network(given: Any) -> Network:
+    """What is meant by a network: itself, or what `pellucid.load` makes of a module, a name or a file. Raises as that does."""
+    if isinstance(given, Network):
+        return given
+    from pellucid.zoo.loading import load
+
+    return load(given)

@@ -47,12 +47,12 @@ def suggest(name: object, known: Iterable[str], count: int = 3) -> str:
 
 def _likeness(one: str, other: str) -> float:
     """From 0 to 1; case, hyphens and underscores count for little."""
-
-    def folded(text: str) -> str:
-        return text.casefold().replace("-", "").replace("_", "").replace(" ", "")
-
     exact = difflib.SequenceMatcher(None, one, other).ratio()
-    return max(exact, 0.99 * difflib.SequenceMatcher(None, folded(one), folded(other)).ratio())
+    return max(exact, 0.99 * difflib.SequenceMatcher(None, _folded(one), _folded(other)).ratio())
+
+
+def _folded(text: str) -> str:
+    return text.casefold().replace("-", "").replace("_", "").replace(" ", "")
 
 
 def register(kind: str, name: str, *, paper: str | None = None) -> Callable[[Method], Method]:
@@ -134,12 +134,24 @@ def _first_sentence(text: str) -> str:
 
 def get(kind: str, name: str) -> type[Any]:
     """The method class registered as ``name``; raises KeyError naming close ones."""
+    return _known(kind)[canonical(kind, name)]
+
+
+def canonical(kind: str, name: str) -> str:
+    """The registered name that is meant, whatever its case, hyphens and underscores; raises KeyError naming close ones.
+
+    >>> canonical("attribution", "Grad-CAM"), canonical("attribution", "grad_cam++"), canonical("attribution", "shallowcam")
+    ('gradcam', 'gradcam++', 'shallow-cam')
+    """
     known = _known(kind)
-    if name not in known:
+    if name in known:
+        return name
+    meant = [each for each in known if _folded(each) == _folded(name)]
+    if len(meant) != 1:
         raise UnknownNameError(
             f"Expected the name of a method for {kind}, got `{name}`; {suggest(name, sorted(known))}"
         )
-    return known[name]
+    return meant[0]
 
 
 def create(kind: str, method: object, **parameters: Any) -> Any:

@@ -14,8 +14,8 @@ from torch.utils._pytree import tree_map_only
 
 from pellucid.core.capture import as_input, keeping, unreached
 from pellucid.core.hooks import at_calls, replaced
-from pellucid.core.layers import Call
-from pellucid.core.network import Network
+from pellucid.core.layers import Call, LayerLike
+from pellucid.core.network import NetworkLike, as_network
 from pellucid.core.running import undisturbed
 
 
@@ -30,11 +30,15 @@ class Tail:
     re-run and ``cut`` is False.
     """
 
-    def __init__(self, net: Network, images: Float[Tensor, "batch channel height width"], layer: str) -> None:
-        self.net, self.name = net, layer
+    def __init__(
+        self, net: NetworkLike, images: Float[Tensor, "batch channel height width"], layer: LayerLike
+    ) -> None:
+        net = as_network(net)
+        (self.name,) = net.layer_names(layer)
+        self.net = net
         images = as_input(net, images)
         layers = net.layers_at((int(images.shape[2]), int(images.shape[3])))
-        self.layer, self._call = layers.find(layer)
+        self.layer, self._call = layers.find(self.name)
         self._skipped = _finished_before(layers.calls, self._call) if self._call is not None else ()
         self._stored: dict[Call, Any] = {}
         self._lend, self.cut = True, True

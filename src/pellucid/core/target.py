@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
+import numpy as np
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -44,6 +47,7 @@ class Target:
             indices=None if self.indices is None else self.indices.repeat(count),
             names=self.names * count,
             signs=None if self.signs is None else self.signs.repeat(count),
+            function=self.function.repeat(count) if isinstance(self.function, Column) else self.function,
         )
 
     def __getitem__(self, image: int | slice) -> Target:
@@ -53,4 +57,59 @@ class Target:
             indices=None if self.indices is None else self.indices[keep],
             names=self.names[keep],
             signs=None if self.signs is None else self.signs[keep],
+            function=self.function[keep] if isinstance(self.function, Column) else self.function,
         )
+
+
+TargetLike = int | str | Sequence[int | str] | Callable[[Tensor], Tensor] | Tensor | Target | None
+
+
+@dataclass(frozen=True)
+class Column:
+    """A target of a network of plain numbers: which output, for every image of a batch. Copies of a batch follow one another."""
+
+    indices: tuple[int, ...]
+
+    def __call__(self, output: Float[Tensor, "rows outputs"]) -> Float[Tensor, " rows"]:
+        """The numbers themselves. Raises ValueError for rows that cannot be told apart."""
+        if len(set(self.indices)) == 1:
+            return output[:, self.indices[0]]
+        copies, rest = divmod(len(output), len(self.indices))
+        if rest:
+            raise ValueError(
+                f"Expected copies of {len(self.indices)} images, whose targets differ, got {len(output)} rows; "
+                "try one target for all images, or one image at a time."
+            )
+        index = torch.tensor(self.indices * copies, device=output.device)
+        return output.gather(1, index[:, None])[:, 0]
+
+    def repeat(self, count: int) -> Column:
+        """For copies of the batch, laid one after the other."""
+        return Column(self.indices * count)
+
+    def __getitem__(self, images: slice) -> Column:
+        return Column(self.indices[images])
+
+
+def plain_target(target: Any) -> Any:
+    """What a user calls a target without NumPy and torch: None, a `Target`, a function, a name, a number, or a list of these.
+
+    Raises TypeError for numbers that are no indices, and for more than one dimension.
+
+    >>> plain_target(np.int64(3)), plain_target(np.array([1, 2])), plain_target([np.array(4), "cat"])
+    (3, [1, 2], [4, 'cat'])
+    """
+    if isinstance(target, (np.ndarray, np.generic, Tensor)):
+        if target.ndim > 1:
+            raise TypeError(
+                f"Expected a class for each image as `target`, one dimension, got shape {tuple(target.shape)}; "
+                "try `.argmax(1)` of scores."
+            )
+        return plain_target(target.tolist())
+    if target is None or isinstance(target, (Target, str)) or callable(target):
+        return target
+    if isinstance(target, Iterable):
+        return [plain_target(each) for each in target]
+    if hasattr(target, "__index__") and not isinstance(target, bool):
+        return int(target.__index__())
+    return target

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -12,9 +11,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from pellucid.core.capture import Trace, capture
-from pellucid.core.layers import Layer
+from pellucid.core.layers import Layer, LayerLike
 from pellucid.core.network import Network, TargetLike
-from pellucid.core.target import Target
+from pellucid.core.target import Target, plain_target
 
 
 def as_batch(
@@ -33,16 +32,16 @@ def as_batch(
         return batch.to(net.device, net.dtype)
 
 
-def as_layers(net: Network, batch: Tensor, names: str | Sequence[str]) -> tuple[Layer, ...]:
-    """The named layers at the size of the batch, each once; raises UnknownNameError or ValueError for
-    none."""
-    listed = [names] if isinstance(names, str) else list(dict.fromkeys(names))
-    if not listed:
+def as_layers(net: Network, batch: Tensor, layers: LayerLike | Sequence[LayerLike]) -> tuple[Layer, ...]:
+    """The layers, given by name, position or module, at the size of the batch, each once; raises UnknownNameError, or ValueError
+    for none."""
+    known = net.layers_at((int(batch.shape[2]), int(batch.shape[3])))
+    names = known.names(layers)
+    if not names:
         raise ValueError(
             f"Expected at least one layer, got none; try {', '.join(map(repr, net.default_layers))}."
         )
-    known = net.layers_at((int(batch.shape[2]), int(batch.shape[3])))
-    return tuple(known[name] for name in listed)
+    return tuple(known[name] for name in names)
 
 
 def traces(
@@ -69,15 +68,17 @@ def traces(
             bar.update(part.stop - part.start)
 
 
-def _checked(target: TargetLike, count: int) -> TargetLike:
+def _checked(target: TargetLike, count: int) -> Any:
     """A target per image has to have one for each image before the first batch is run."""
-    if isinstance(target, Tensor):
-        target = target.tolist()
-    given = len(target.names) if isinstance(target, Target) else None
-    if target is not None and not isinstance(target, (int, str, Target)) and not callable(target):
-        target = list(target)
-        given = len(target)
-    if given is not None and given != count:
+    target = plain_target(target)
+    given = (
+        len(target.names)
+        if isinstance(target, Target)
+        else len(target)
+        if isinstance(target, list)
+        else count
+    )
+    if given != count:
         raise ValueError(
             f"Expected one target for each of {count} images, got {given}; "
             f"try one class for all, or a list of {count}."
@@ -85,12 +86,5 @@ def _checked(target: TargetLike, count: int) -> TargetLike:
     return target
 
 
-def _part(target: TargetLike, part: slice) -> TargetLike:
-    if isinstance(target, Target):
-        return replace(
-            target,
-            indices=None if target.indices is None else target.indices[part],
-            names=target.names[part],
-            signs=None if target.signs is None else target.signs[part],
-        )
-    return target[part] if isinstance(target, list) else target
+def _part(target: Any, part: slice) -> Any:
+    return target[part] if isinstance(target, (list, Target)) else target

@@ -43,7 +43,7 @@ class Preprocess:
         resize: length of the short side after resizing, in pixels; None leaves the size.
         crop: side, or (height, width), of the central crop; None keeps the whole picture.
         mean, std: one number per channel, on the [0, 1] scale.
-        channels: 3 for RGB, 1 for gray.
+        channels: 3 for RGB, 1 for gray; any other number for tensors that are ready, since no picture has as many.
         interpolation: filter of the resizing.
         antialias: False samples without low-pass filter, as torchvision does on tensors when told so.
         crop_mode: "center" keeps the aspect ratio; "squash" resizes both sides to `resize` whatever it is.
@@ -69,8 +69,10 @@ class Preprocess:
         self._check()
 
     def _check(self) -> None:
-        if self.channels not in (1, 3):
-            raise ValueError(f"Expected channels to be 1 or 3, got {self.channels}; try 3 for RGB pictures")
+        if isinstance(self.channels, bool) or not isinstance(self.channels, int) or self.channels < 1:
+            raise ValueError(
+                f"Expected channels to be a number of at least 1, got {self.channels!r}; try 3 for RGB pictures"
+            )
         for label, values in (("mean", self.mean), ("std", self.std)):
             if len(values) != self.channels or not all(math.isfinite(value) for value in values):
                 expected = f"Expected {label} to be {self.channels} finite numbers"
@@ -244,6 +246,11 @@ class Preprocess:
     def _prepared(self, image: Image.Image | Picture) -> Image.Image:
         """8-bit picture in mode RGB or L, resized and cropped."""
         picture = image.image if isinstance(image, Picture) else read_image(image, max_pixels=None).image
+        if self.channels not in (1, 3):
+            raise ImageError(
+                f"Expected a float tensor [batch {self.channels} height width] for a network of {self.channels} channels, got a "
+                "picture, which has 3 or 1; try normalized=True, or normalized=False for values in [0, 1]"
+            )
         mode = "RGB" if self.channels == 3 else "L"
         picture = self._resized(picture if picture.mode == mode else picture.convert(mode))
         if self.crop is None:

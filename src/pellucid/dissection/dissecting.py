@@ -17,8 +17,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from pellucid.core.layers import INPUT
-from pellucid.core.network import Network
+from pellucid.core.layers import INPUT, LayerLike
+from pellucid.core.network import Network, NetworkLike, as_network
 from pellucid.core.storage import fingerprint
 from pellucid.data.concepts import ConceptSource, open_concepts
 from pellucid.dissection.engine import Dissection
@@ -27,9 +27,9 @@ from pellucid.dissection.table import UnitTable
 
 
 def dissect(
-    net: Network,
+    net: NetworkLike,
     concepts: ConceptSource | str | Path,
-    layers: str | Sequence[str] | None = None,
+    layers: LayerLike | Sequence[LayerLike] | None = None,
     *,
     folder: str | Path | None = None,
     progress: bool | None = None,
@@ -51,18 +51,17 @@ def dissect(
     activations are not finite, or ``folder`` holds another run's unfinished results.
     Source: Bau, Zhou, Khosla, Oliva, Torralba, CVPR 2017.
     """
+    net = as_network(net)
     chosen = Settings(**settings)
     concepts = open_concepts(concepts)
-    names = (
-        [layers] if isinstance(layers, str) else list(layers if layers is not None else net.default_layers)
-    )
+    names = net.default_layers if layers is None else net.layer_names(layers)
     if not names or INPUT in names:
         raise ValueError(
-            f"Expected at least one layer of `{net.name}` behind its input, got {names}; try {list(net.default_layers)}."
+            f"Expected at least one layer of `{net.name}` behind its input, got {list(names)}; try {list(net.default_layers)}."
         )
     if not len(concepts):
         raise ValueError(f"Expected at least one picture, got the empty set `{concepts.name}`.")
-    found = [net.layer(name) for name in dict.fromkeys(names)]
+    found = [net.layer(name) for name in names]
     about = {
         "network": {"name": net.name, "sha256": fingerprint(net.module)},
         "concepts": concepts.facts(),

@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, overload
 
 from pellucid.attribution.method import Method
-from pellucid.core.network import Network, TargetLike
+from pellucid.core.layers import LayerLike
+from pellucid.core.network import NetworkLike, TargetLike, as_network
 from pellucid.core.registry import create
 from pellucid.core.results import Heatmap
 from pellucid.evaluation.cases import cases
@@ -22,18 +23,19 @@ __all__ = ["Case", "Interval", "Measurement", "Metric", "bootstrap", "evaluate",
 
 @overload
 def evaluate(
-    net: Network, images: Any, maps: str | Method | Mapping[str, Any], metric: str | Metric = ..., *, target: TargetLike = ...,
-    masks: Any = ..., batch_size: int = ..., normalized: bool | None = ..., seed: int = ..., progress: bool | None = ...,
-    layers: str | Sequence[str] | None = ..., **parameters: Any,
+    net: NetworkLike, images: Any, maps: str | Method | Mapping[str, Any], metric: str | Metric = ..., *,
+    target: TargetLike = ..., masks: Any = ..., batch_size: int = ..., normalized: bool | None = ..., seed: int = ...,
+    progress: bool | None = ...,
+    layers: LayerLike | Sequence[LayerLike] | None = ..., **parameters: Any,
 ) -> dict[str, Measurement]: ...  # fmt: skip
 @overload
 def evaluate(
-    net: Network, images: Any, maps: Heatmap | Any, metric: str | Metric = ..., *, target: TargetLike = ...,
+    net: NetworkLike, images: Any, maps: Heatmap | Any, metric: str | Metric = ..., *, target: TargetLike = ...,
     masks: Any = ..., batch_size: int = ..., normalized: bool | None = ..., seed: int = ..., progress: bool | None = ...,
-    layers: str | Sequence[str] | None = ..., **parameters: Any,
+    layers: LayerLike | Sequence[LayerLike] | None = ..., **parameters: Any,
 ) -> Measurement: ...  # fmt: skip
 def evaluate(
-    net: Network,
+    net: NetworkLike,
     images: Any,
     maps: Any,
     metric: str | Metric = "insertion-deletion",
@@ -44,7 +46,7 @@ def evaluate(
     normalized: bool | None = None,
     seed: int = 0,
     progress: bool | None = None,
-    layers: str | Sequence[str] | None = None,
+    layers: LayerLike | Sequence[LayerLike] | None = None,
     **parameters: Any,
 ) -> Measurement | dict[str, Measurement]:
     """Measure attribution maps by ``metric``, a name (``pellucid.names("evaluation")``) with its ``parameters``.
@@ -67,6 +69,7 @@ def evaluate(
     >>> found.main, len(found), found.curves["deletion"].shape
     ('composite', 3, torch.Size([3, 9]))
     """
+    net = as_network(net)
     made: Metric = create("evaluation", metric, **parameters)
     found = cases(
         net, images, maps, target=target, masks=masks, batch_size=batch_size, normalized=normalized, seed=seed,

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from pellucid.attribution import attribute
 from pellucid.attribution.method import Method
+from pellucid.core.layers import LayerLike
 from pellucid.core.network import Network, TargetLike
 from pellucid.core.registry import create
 from pellucid.core.results import Heatmap
@@ -34,7 +35,7 @@ def cases(
     normalized: bool | None = None,
     seed: int = 0,
     progress: bool | None = None,
-    layers: str | Sequence[str] | None = None,
+    layers: LayerLike | Sequence[LayerLike] | None = None,
 ) -> Case | dict[str, Case]:
     """One case, or one for each layer; see `pellucid.evaluate`."""
     if batch_size < 1:

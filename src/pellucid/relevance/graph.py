@@ -44,7 +44,10 @@ def graph_for(
     """A graph for these images, and the images as an object of its own to write their tag on."""
     half = net.dtype in (torch.float16, torch.bfloat16)  # no type to divide in: such walks are in float32
     precision = torch.float64 if double else torch.float32 if half else None
-    graph = RelevanceGraph(composite, net.preprocess.bounds(), max(1, len(images)), precision, keep)
+    known = net.preprocess.channels == net.input_shape[0]  # else nobody knows what a pixel can be
+    limits = net.preprocess.bounds() if known else None
+    logits = net.layers.made_by == "log_softmax"
+    graph = RelevanceGraph(composite, limits, max(1, len(images)), precision, keep, logits)
     images = images.to(net.device, net.dtype).detach()
     put_tag(images, Tag(image="itself"))
     return graph, images
@@ -55,7 +58,8 @@ class RelevanceGraph(Intercept):
 
     ``limits``: least and largest value of a pixel, for zB. ``precision``: whatever the network's own,
     everything that depends on the image is computed in this one; None leaves it. ``keep`` what
-    rules need for further walks. ``finished`` switches the mode off.
+    rules need for further walks. ``logits``: a final log-softmax shifts all classes alike and is left out, so that relevance
+    starts at the logits. ``finished`` switches the mode off.
     """
 
     def __init__(
@@ -65,9 +69,10 @@ class RelevanceGraph(Intercept):
         batch: int,
         precision: torch.dtype | None = None,
         keep: bool = False,
+        logits: bool = False,
     ) -> None:
         super().__init__()
-        self.keep = keep
+        self.keep, self.logits = keep, logits
         self.composite, self.limits, self.precision = composite, limits, precision
         self.ledger, self.memory = Ledger(batch), Memory()
         self.finished = False
@@ -93,6 +98,8 @@ class RelevanceGraph(Intercept):
         return result
 
     def _answered(self, invocation: Invocation, inputs: list[Tensor]) -> Any:
+        if self.logits and invocation.name == "log_softmax":
+            return invocation.args[0]
         if invocation.inplace or invocation.name in ("setitem", "copy"):
             self.memory.about_to_write(invocation.args[0])
         handler = HANDLERS.get(invocation.name)

@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pellucid.core.network import Network, TargetLike
+from pellucid.core.layers import LayerLike
+from pellucid.core.network import NetworkLike, TargetLike, as_network
 from pellucid.core.registry import create
 from pellucid.core.results import UnitScores
 from pellucid.data.batches import as_batch, as_layers, traces
@@ -35,9 +36,9 @@ __all__ = [
 
 
 def neurons(
-    net: Network,
+    net: NetworkLike,
     images: Any,
-    layer: str | None = None,
+    layer: LayerLike | None = None,
     target: TargetLike = None,
     criterion: str | Criterion = "cgnis",
     *,
@@ -61,9 +62,10 @@ def neurons(
     >>> pl.neurons(net, torch.rand(3, 1, 8, 8), "1", target=0, normalized=True).values.shape
     torch.Size([3, 4])
     """
+    net = as_network(net)
     made: Criterion = create("neurons", criterion, **parameters)
     batch = as_batch(net, images, normalized)
-    (place,) = as_layers(net, batch, layer or net.default_layers[-1])
+    (place,) = as_layers(net, batch, net.default_layers[-1] if layer is None else layer)
     wanted = () if made.needs == "passes" else (place.name,)
     values: list[Tensor] = []
     named: list[str] = []

@@ -16,10 +16,11 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from pellucid.core.network import Network
+from pellucid.core.network import Network, NetworkLike, as_network
 from pellucid.core.registry import create
 from pellucid.core.results import Unit
 from pellucid.core.running import undisturbed
+from pellucid.core.target import plain_target
 from pellucid.units.patterns import Pattern
 from pellucid.visualization.ascent import Run, climb
 from pellucid.visualization.certificate import Certificate, as_real, certificates
@@ -40,7 +41,7 @@ _SMALLEST = 8
 
 
 def visualize(
-    net: Network,
+    net: NetworkLike,
     what: What | Sequence[What],
     method: str | Method = "pyramid",
     *,
@@ -83,6 +84,7 @@ def visualize(
     >>> visualize(net, [pl.Unit("0", 1), 0], steps=4, octaves=1, region=False).images.shape
     torch.Size([2, 3, 16, 16])
     """
+    net = as_network(net)
     made: Method = create(
         "visualization", method, **parameters, **({} if steps is None else {"steps": steps})
     )
@@ -91,7 +93,7 @@ def visualize(
             raise ValueError(f"Expected `{name}` of at least 1, got {value!r}.")
     extent = _extent(net, size)
     layers = net.layers_at(extent)
-    objectives = [one.bound(net, layers.__getitem__) for one in listed(what)]
+    objectives = [one.bound(net, lambda layer: layers.find(layer)[0]) for one in listed(what)]
     notes = _too_small(net, objectives, extent)
     real = as_real(net, images, normalized) if certify or images is not None else None
     shown = None if real is None else net.preprocess.denormalize(real)
@@ -118,6 +120,7 @@ def visualize(
 
 def listed(what: What | Sequence[What]) -> list[Objective]:
     """Objectives of whatever a user asked for. Raises TypeError or ValueError."""
+    what = plain_target(what) if hasattr(what, "tolist") else what
     several = not isinstance(what, (Unit, Objective, str)) and isinstance(what, Sequence)
     entries: list[Any] = list(what) if several else [what]  # type: ignore[arg-type]
     if not entries:

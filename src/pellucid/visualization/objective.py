@@ -23,7 +23,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from pellucid.core.layers import Layer
+from pellucid.core.layers import Layer, LayerLike
 from pellucid.core.network import Network
 from pellucid.core.reading import precise
 
@@ -58,7 +58,7 @@ class Objective:
             parts.append(f"{sign}{size}{atom.label}")
         return "".join(parts)
 
-    def bound(self, net: Network, layers: Callable[[str], Layer]) -> Objective:
+    def bound(self, net: Network, layers: Callable[[LayerLike], Layer]) -> Objective:
         """The same with classes as indices. Raises for what the network does not have."""
         return Mixture(tuple((weight, atom.bound(net, layers)) for weight, atom in self.terms))
 
@@ -111,10 +111,9 @@ class Atom(Objective):
         """Itself, once."""
         return ((1.0, self),)
 
-    def bound(self, net: Network, layers: Callable[[str], Layer]) -> Self:
+    def bound(self, net: Network, layers: Callable[[LayerLike], Layer]) -> Self:
         """Checked against the network."""
-        layers(self.layer)
-        return self
+        return replace(self, layer=layers(self.layer).name)
 
     @classmethod
     def measure(cls, atoms: Sequence[Self], rows: Tensor, reading: Reading) -> Float[Tensor, " rows"]:
@@ -142,7 +141,7 @@ class Channel(Atom):
         )
         return f"{self.layer}:{self.index}{where}"
 
-    def bound(self, net: Network, layers: Callable[[str], Layer]) -> Self:
+    def bound(self, net: Network, layers: Callable[[LayerLike], Layer]) -> Self:
         """Raises IndexError for a unit or position the layer does not have."""
         layer = layers(self.layer)
         if isinstance(self.index, bool) or not hasattr(self.index, "__index__"):
@@ -155,7 +154,7 @@ class Channel(Atom):
                 "try `pellucid models --layers NAME`, which lists how many each layer has."
             )
         check_position(self.at, layer)
-        return replace(self, index=operator.index(self.index))
+        return replace(self, layer=layer.name, index=operator.index(self.index))
 
     @classmethod
     def measure(cls, atoms: Sequence[Self], rows: Tensor, reading: Reading) -> Float[Tensor, " rows"]:
@@ -181,7 +180,7 @@ class Direction(Atom):
         lead = sorted(range(len(self.vector)), key=lambda k: -abs(self.vector[k]))[:2]
         return f"{self.layer}:direction({', '.join(map(str, lead))})"
 
-    def bound(self, net: Network, layers: Callable[[str], Layer]) -> Self:
+    def bound(self, net: Network, layers: Callable[[LayerLike], Layer]) -> Self:
         """Raises ValueError for a vector of another length, or zero."""
         layer = layers(self.layer)
         vector = tuple(map(float, self.vector))
@@ -192,7 +191,7 @@ class Direction(Atom):
                 f"got {len(vector)} of square length {norm:g}."
             )
         check_position(self.at, layer)
-        return replace(self, vector=vector)
+        return replace(self, layer=layer.name, vector=vector)
 
     @classmethod
     def measure(cls, atoms: Sequence[Self], rows: Tensor, reading: Reading) -> Float[Tensor, " rows"]:
@@ -245,7 +244,7 @@ class Class(Atom):
         """``class NAME``."""
         return f"{'class' if self.of == 'logit' else 'probability of'} {self.name or self.index}"
 
-    def bound(self, net: Network, layers: Callable[[str], Layer]) -> Self:
+    def bound(self, net: Network, layers: Callable[[LayerLike], Layer]) -> Self:
         """Raises UnknownNameError or IndexError for a class the network does not have."""
         index = net.class_index(self.index)
         return type(self)(index, self.of, net.classes[index])
@@ -256,7 +255,7 @@ class Class(Atom):
         assert reading.output is not None
         output, net = precise(reading.output)[rows], reading.net
         score = net.resolve_target([atom.index for atom in atoms], output).score(output)
-        if net.head == "probabilities":
+        if net.head in ("probabilities", "regression"):
             return score
         likely = (score - output.logsumexp(1)).exp() if net.head == "softmax" else score.sigmoid()
         return torch.where(

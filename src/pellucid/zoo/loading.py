@@ -3,15 +3,16 @@ class names."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
-from dataclasses import replace
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from pellucid.core.class_names import names_by_index, read_names
 from pellucid.core.network import Network
 from pellucid.core.registry import UnknownNameError, suggest
 from pellucid.data.preprocess import Preprocess
@@ -19,6 +20,7 @@ from pellucid.zoo import efficientnet, embedded
 from pellucid.zoo.checkpoint import SUFFIXES, CheckpointError, fit, not_finite, read_state
 from pellucid.zoo.imagenet import imagenet_classes
 from pellucid.zoo.zoos import (
+    NOT_GIVEN,
     Classes,
     Loaded,
     _build,
@@ -34,7 +36,7 @@ def load(
     *,
     weights: str | Path | None = None,
     classes: Classes = None,
-    preprocess: Preprocess | None = None,
+    preprocess: Preprocess | Mapping[str, Any] | None = None,
     input_shape: tuple[int, int, int] | None = None,
     head: str = "auto",
     output: str | int | Callable[[Any], Tensor] | None = None,
@@ -50,8 +52,9 @@ def load(
             ``"torchvision:resnet18"``, ``"timm:resnet10t"``; a ``.safetensors`` file written by pellucid, which names its own
             architecture; an ``nn.Module``; or a `Network`, which is returned.
         weights: for a zoo's name a local file, ``"DEFAULT"`` (the zoo's own, downloaded because you said so) or None (random).
-        classes: ``"imagenet"``, names in order, or a file with one name per line.
-        preprocess: what is done to a picture before the network; by default what the zoo's weights ask for.
+        classes: ``"imagenet"``, names in order, a dict from index to name or from name to index, or a file (text, CSV, JSON).
+        preprocess: what is done to a picture before the network; by default what the zoo's weights ask for, or what is usual,
+            with a note that it was assumed. A mapping changes single fields of that: ``{"mean": (0.5,) * 3}``.
         input_shape: (channels, height, width) of the network's input.
         head: what the output means; see `Network`.
         output: where the class scores are in what the module returns; see `Network`.
@@ -95,11 +98,13 @@ def load(
     else:
         got = type(source).__name__
         raise TypeError(f"Expected a name, a file or an nn.Module, got {got}; try `pl.load('scenes-vgg')`.")
-    if preprocess is None:
-        preprocess = _at_size(default, input_shape) if default else _assumed(module, input_shape)
-        if default is None:
-            guess = "ImageNet mean and standard deviation" if preprocess.channels == 3 else "mean 0.5"
-            notes += (f"preprocessing was not given: {guess} assumed",)
+    if preprocess is not None:
+        notes = tuple(note for note in notes if not note.startswith(NOT_GIVEN))
+    if not isinstance(preprocess, Preprocess):
+        usual = _at_size(default, input_shape) if default else _assumed(module, input_shape)
+        if default is None and preprocess is None:
+            notes += (f"{NOT_GIVEN}: {_in_words(usual)} assumed",)
+        preprocess = _changed(usual, preprocess or {})
     return Network(
         module,
         preprocess,
@@ -158,17 +163,43 @@ def _at_size(preprocess: Preprocess, input_shape: tuple[int, int, int] | None) -
 def _assumed(module: nn.Module, input_shape: tuple[int, int, int] | None) -> Preprocess:
     """Preprocessing for a module nothing is known of: its first convolution tells the channels."""
     first = next((child for child in module.modules() if isinstance(child, nn.Conv2d)), None)
-    channels, height, width = input_shape or (first.in_channels if first is not None else 3, 224, 224)
-    if channels == 3:
-        mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-    elif channels == 1:
-        mean, std = (0.5,), (0.25,)  # type: ignore[assignment]
-    else:
-        raise ValueError(
-            f"Expected a network for color or gray images, got one that reads {channels} channels; "
-            "try `preprocess=` with your own callable settings."
-        )
+    given = tuple(input_shape) if isinstance(input_shape, Iterable) else ()
+    fitting = len(given) == 3 and all(
+        isinstance(side, int) and side > 0 for side in given
+    )  # else `Network` refuses it
+    channels, height, width = given if fitting else (first.in_channels if first is not None else 3, 224, 224)
+    mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    if channels != 3:
+        mean, std = (0.5,) * channels, (0.25,) * channels  # type: ignore[assignment]
     return Preprocess(resize=min(height, width), crop=(height, width), mean=mean, std=std, channels=channels)
+
+
+def _in_words(preprocess: Preprocess) -> str:
+    if preprocess.channels == 3:
+        return "ImageNet mean and standard deviation"
+    return "mean 0.5" if preprocess.channels == 1 else f"mean 0.5 of all {preprocess.channels} channels"
+
+
+def _changed(usual: Preprocess, changes: Mapping[str, Any]) -> Preprocess:
+    """The usual preprocessing with some fields as given; a single number is that of every channel, and another mean or standard
+    deviation for each brings its number of channels. Raises UnknownNameError for another field."""
+    known = [field.name for field in fields(Preprocess)]
+    for name in changes:
+        if name not in known:
+            raise UnknownNameError(f"Expected a field of `Preprocess`, got `{name}`; {suggest(name, known)}")
+    given = dict(changes)
+    lists = {name: _each(given[name]) for name in ("mean", "std") if given.get(name) is not None}
+    longest = max(map(len, lists.values()), default=1)
+    channels = given.setdefault("channels", longest if longest > 1 else usual.channels)
+    for name, values in lists.items():
+        given[name] = values * channels if len(values) == 1 else values
+    if channels != usual.channels:
+        usual = replace(usual, mean=(0.5,) * channels, std=(0.25,) * channels, channels=channels)
+    return replace(usual, **given)
+
+
+def _each(values: Any) -> tuple[float, ...]:
+    return tuple(values) if isinstance(values, Iterable) else (values,)
 
 
 def _by_name(source: str, weights: str | Path | None, classes: Classes, options: dict[str, Any]) -> Loaded:
@@ -247,31 +278,9 @@ def _interpretable(file: Path, metadata: dict[str, str], classes: Classes, optio
 
 
 def read_classes(classes: Classes) -> tuple[str, ...] | None:
-    """Class names from a list, ``"imagenet"``, or a file: one name per line, a JSON list, or a JSON object
-    by index."""
-    if classes is None or not isinstance(classes, (str, Path)):
-        return None if classes is None else tuple(map(str, classes))
-    if classes == "imagenet":
-        return imagenet_classes()
-    file = Path(classes)
-    if not file.is_file():
-        raise ValueError(
-            f'Expected class names, a list, "imagenet" or a file, got `{classes}`, which is no file.'
-        )
-    try:
-        text = file.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"Expected class names in UTF-8 text, got `{file}`, which is not ({error.reason}); save it as UTF-8."
-        ) from None
-    if file.suffix != ".json":
-        return tuple(line.strip() for line in text.splitlines() if line.strip())
-    try:
-        listed = json.loads(text)
-        if isinstance(listed, dict):
-            listed = [listed[key] for key in sorted(listed, key=int)]
-    except ValueError as error:
-        raise ValueError(
-            f"Expected class names in `{file}`, a list or an object by index, got something else ({error})."
-        ) from error
-    return tuple(str(entry[-1]) if isinstance(entry, list) else str(entry) for entry in listed)
+    """Class names by index from ``"imagenet"``, a file, a list or a dict; see `pellucid.core.class_names`."""
+    if classes is None:
+        return None
+    if not isinstance(classes, (str, os.PathLike)):
+        return names_by_index(classes)
+    return imagenet_classes() if str(classes) == "imagenet" else read_names(Path(classes))

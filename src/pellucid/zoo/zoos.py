@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -19,13 +19,17 @@ from pellucid.data.preprocess import Preprocess
 from pellucid.zoo.checkpoint import class_count, fit, read_state
 from pellucid.zoo.imagenet import torchvision_names
 
-Classes = Sequence[str] | str | Path | None
+Classes = Sequence[str] | Mapping[Any, Any] | str | Path | None
 
 
 Loaded = tuple[nn.Module, Preprocess | None, Classes, tuple[str, ...]]
 
 
 RANDOM = 'random weights: give `weights=` a file, or "DEFAULT" to download the zoo\'s own'
+
+
+NOT_GIVEN = "preprocessing was not given"
+ASSUMED = NOT_GIVEN + ": that of {}'s own weights assumed, which these may not have been trained with"
 
 
 _declared: list[Any] = []  # keeps the schemas alive
@@ -82,9 +86,12 @@ def _from_torchvision(name: str, weights: str | Path | None, options: dict[str, 
         )
         notes += () if state is not None else (RANDOM,)
         # a file that still has the zoo's name tells which of its recipes, and so which preprocessing
-        entry = next(
-            (each for each in offered if weights and each.url.endswith(f"/{Path(weights).name}")), entry
+        same = next(
+            (each for each in offered if weights and each.url.endswith(f"/{Path(weights).name}")), None
         )
+        if weights is not None and same is None:
+            notes += (ASSUMED.format("torchvision"),)
+        entry = same or entry
     return module, Preprocess.from_torchvision(entry.transforms()), found, notes
 
 
@@ -98,8 +105,22 @@ def _from_timm(name: str, weights: str | Path | None, options: dict[str, Any]) -
     else:
         state = read_state(weights)[0] if weights is not None else None
         module = _build(lambda **given: timm.create_model(name, **given), state, weights, options)
-    preprocess = Preprocess.from_timm(timm.data.resolve_model_data_config(module))
-    return module, preprocess, None, () if weights is not None else (RANDOM,)
+    notes = () if weights is not None else (RANDOM,)
+    if weights is not None and weights != "DEFAULT":
+        notes = (ASSUMED.format("timm"),)
+    config = dict(timm.data.resolve_model_data_config(module))
+    first = next((child for child in module.modules() if isinstance(child, nn.Conv2d)), None)
+    asked = first.in_channels if first is not None else int(options.get("in_chans", 3))
+    _, *size = config.get("input_size", (3, 224, 224))
+    for name in (
+        "mean",
+        "std",
+    ):  # as timm adapts the weights of its first convolution: from all channels to each
+        values = tuple(config[name])
+        if len(values) != asked:
+            config[name] = (sum(values) / len(values),) * asked
+    config["input_size"] = (asked, *size)
+    return module, Preprocess.from_timm(config), None, notes
 
 
 def zoo_names(zoo: str) -> tuple[str, ...]:
