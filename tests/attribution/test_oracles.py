@@ -121,7 +121,7 @@ def test_smoothgrad_of_captum(case, monkeypatch):
 GRADCAMS = {
     "gradcam": ("GradCAM", {}),
     "gradcam++": ("GradCAMPlusPlus", {"epsilon": 1e-6}),
-    "xgradcam": ("XGradCAM", {}),
+    "xgradcam": ("XGradCAM", {"absolute": False}),
     "hirescam": ("HiResCAM", {}),
     "gradcam-elementwise": ("GradCAMElementWise", {}),
     "layercam": ("LayerCAM", {}),

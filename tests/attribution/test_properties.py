@@ -14,7 +14,8 @@ from torch.nn import functional as F
 import pellucid as pl
 from pellucid.attribution.eigencam import first_component
 from pellucid.attribution.rectifiers import Rectifiers
-from pellucid.core.capture import capture
+from pellucid.core.capture import Trace, capture
+from pellucid.core.layers import Layer
 from pellucid.core.registry import create
 from pellucid.core.target import Target
 
@@ -187,6 +188,31 @@ def test_gradcam_plus_plus_follows_its_formula_at_faint_scores(plain):
     torch.testing.assert_close(
         create("attribution", "gradcam++")(trace, "relu1"), expected, rtol=1e-9, atol=0
     )
+
+
+@pytest.mark.parametrize("name", ["gradcam++", "xgradcam"])
+def test_rounding_does_not_decide_a_map_where_activations_cancel(name):
+    """Their denominators, 2 + g ΣA and ΣA, vanish here but for rounding; the map is that of full precision."""
+    A = torch.randn(1, 3, 6, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).float()
+    A[:, 0] -= A[:, 0].mean()  # ΣA = 0
+    A[:, 1] -= A[:, 1].mean() + 2 / 36  # ΣA = −2, with g = 1: 2 + g ΣA = 0
+    g = torch.ones_like(A)
+    exact = create("attribution", name)(made(A.double(), g.double()), "layer")
+    values = create("attribution", name)(made(A, g), "layer")
+    size = float(A.abs().sum(1).max())
+    assert float(exact.abs().max()) <= 36 * size, (
+        "weights are means of gradients, or sums of at most half of them"
+    )
+    bound = A[0].numel() * torch.finfo(A.dtype).eps * 36 * size
+    torch.testing.assert_close(values.double(), exact, rtol=0, atol=bound)
+
+
+def made(A, g):
+    """A trace of one layer with these activations and gradients."""
+    target = Target(torch.zeros(len(A), dtype=torch.long), ("class 0",) * len(A))
+    score = torch.zeros(len(A), 1)
+    layer = Layer("layer", "Conv2d", tuple(A.shape[1:]))
+    return Trace(None, A, score, target, score[:, 0], {"layer": A}, {"layer": g}, {"layer": layer})
 
 
 RECTIFIERS = {

@@ -44,6 +44,7 @@ def gradcam_plus_plus(A: Array, g: Array, epsilon: float = 0.0) -> Array:
         for i in range(h):
             for j in range(w):
                 total += A[k, i, j]
+        total = total if epsilon else max(total, 0.0)
         for i in range(h):
             for j in range(w):
                 slope = g[k, i, j]
@@ -53,7 +54,7 @@ def gradcam_plus_plus(A: Array, g: Array, epsilon: float = 0.0) -> Array:
     return cam(A, weights)
 
 
-def xgradcam(A: Array, g: Array, epsilon: float = 1e-7) -> Array:
+def xgradcam(A: Array, g: Array, epsilon: float = 1e-7, absolute: bool = True) -> Array:
     channels, h, w = A.shape
     weights = np.zeros(channels)
     for k in range(channels):
@@ -61,7 +62,7 @@ def xgradcam(A: Array, g: Array, epsilon: float = 1e-7) -> Array:
         for i in range(h):
             for j in range(w):
                 above += g[k, i, j] * A[k, i, j]
-                below += A[k, i, j]
+                below += abs(A[k, i, j]) if absolute else A[k, i, j]
         weights[k] = above / below if below != 0 else 0.0
     return cam(A, weights)
 

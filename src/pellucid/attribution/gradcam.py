@@ -5,8 +5,10 @@
   paper explains exp(score), whose derivatives are powers of g times one positive factor that cancels in α.
 * XGrad-CAM, Fu et al. 2020: ``w_k = Σ_ij g_k A_k / (Σ_ij A_k + ε)``.
 
-The last two divide by 2 + g ΣA and by ΣA: they are made for non-negative activations. At layers without a
-rectifier a denominator may vanish, and maps there can be large and unstable.
+The last two divide by 2 + g ΣA and by ΣA: they are made for non-negative activations. At layers without a rectifier (SiLU,
+GELU, sums in residual blocks) these denominators may vanish, and rounding alone would decide the map. There ΣA counts as 0
+where it is negative for Grad-CAM++, so that α stays within (0, ½], and XGrad-CAM divides by Σ|A|, so that a weight stays a mean
+of gradients. Nothing changes for non-negative activations.
 """
 
 from __future__ import annotations
@@ -41,7 +43,7 @@ class GradCAMPlusPlus(Method):
 
     Where g is zero so is α, without ``epsilon``. Common code adds an absolute 1e-6 to the denominator, which
     at shallow layers, with gradients near 1e-4, outweighs g² and turns α into g²/ε; it is here to reproduce
-    that.
+    that, negative sums included.
     """
 
     nonnegative: ClassVar[bool] = True
@@ -51,7 +53,8 @@ class GradCAMPlusPlus(Method):
         """``w_k = Σ_ij α_k ReLU(g_k)``."""
         A = activation(trace, layer)
         g = gradient(trace, layer).relu()  # where g is not positive the weight has no part in it
-        below = (A.sum((2, 3), keepdim=True) * g).add_(2)
+        total = A.sum((2, 3), keepdim=True)
+        below = ((total if self.epsilon else total.clamp(min=0)) * g).add_(2)
         part = g  # α ReLU(g) = g³ / (g² below): g² cancels but for epsilon
         if self.epsilon:
             square = g * g
@@ -62,15 +65,19 @@ class GradCAMPlusPlus(Method):
 @register("attribution", "xgradcam", paper="fu2020")
 @dataclass(frozen=True)
 class XGradCAM(Method):
-    """XGrad-CAM: gradients weighted by each position's share of its channel (activations ≥ 0)."""
+    """XGrad-CAM: gradients weighted by each position's share of its channel.
+
+    ``absolute=False`` divides by ΣA wherever the activations are negative too, as common code does.
+    """
 
     nonnegative: ClassVar[bool] = True
     epsilon: float = 1e-7
+    absolute: bool = True
 
     def __call__(self, trace: Trace, layer: str) -> Float[Tensor, "batch h w"]:
-        """``w_k = Σ_ij g_k A_k / (Σ_ij A_k + ε)``."""
+        """``w_k = Σ_ij g_k A_k / (Σ_ij |A_k| + ε)``."""
         A = activation(trace, layer)
-        total = A.sum((2, 3)) + self.epsilon
+        total = (A.abs() if self.absolute else A).sum((2, 3)) + self.epsilon
         share = (gradient(trace, layer) * A).sum((2, 3))
         return weighted(torch.where(total == 0, 0, share / total), A)
 
