@@ -2,7 +2,6 @@
 
 import io
 import json
-import os
 import re
 import subprocess
 import sys
@@ -11,6 +10,7 @@ import time
 import pytest
 from PIL import Image
 from tests.commandline import call, network_file
+from tests.processes import await_condition, pellucid
 
 import pellucid as pl
 from pellucid.cli import COMMANDS
@@ -29,12 +29,6 @@ HELP = [
 @pytest.fixture(scope="module")
 def net(tmp_path_factory):
     return network_file(tmp_path_factory.mktemp("net"))
-
-
-def pellucid(*arguments, **options):
-    command = [sys.executable, "-m", "pellucid.cli", *map(str, arguments)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(command, stdout=-1, stderr=-1, text=True, env=environment, **options)
 
 
 # ---- help
@@ -172,19 +166,26 @@ def test_a_terminal_without_unicode(monkeypatch):
 
 
 class Terminal(io.StringIO):
+    """A terminal that notes when it is first written to."""
+
+    since = None
+
     def isatty(self):
         return True
+
+    def write(self, text):
+        self.since = self.since or (time.monotonic() if text.strip() else None)
+        return super().write(text)
 
 
 def test_the_bar_waits_two_seconds_and_leaves_nothing(monkeypatch):
     shown = Terminal()
     monkeypatch.setattr(sys, "stderr", shown)
+    start = time.monotonic()
     with work._bar(3, "explaining") as bar:
         bar.update()
-        time.sleep(1)
-        assert "explaining" not in shown.getvalue()
-        time.sleep(1.6)
-        assert "1/3" in shown.getvalue()
+        await_condition(lambda: "1/3" in shown.getvalue())
+        assert shown.since - start > 1.99
     assert shown.getvalue().rsplit("\r", 2)[-2].strip() == ""
 
 

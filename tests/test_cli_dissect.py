@@ -1,18 +1,15 @@
 """``pellucid dissect``: results, problems of a set, interruption, runs already there, comparison, bad input."""
 
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
-import time
 
 import numpy as np
 import pytest
 from PIL import Image
 from safetensors.numpy import load_file
 from tests.commandline import call, network_file, picture, zero
+from tests.processes import interrupted, stopped
 
 import pellucid as pl
 from pellucid.dissection import load, read_published, save, summarized, to_csv
@@ -202,37 +199,21 @@ def test_files_of_others_are_never_overwritten(net, tmp_path, capsys):
 # ---- interruption
 
 
-def started(net, out, scenes):
-    arguments = ["dissect", "--net", net, "--concepts", scenes, "--layers", *LAYERS, *FEW, "--out", out]
-    return subprocess.Popen(
-        [sys.executable, "-m", "pellucid.cli", *map(str, arguments)],
-        stdout=-1, stderr=-1, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
-
-
-def stopped(running, file, how):
-    """Stop a process as soon as a file is there; its exit code and what it said."""
-    deadline = time.monotonic() + 120
-    while not file.exists():
-        assert time.monotonic() < deadline
-        assert running.poll() is None, running.communicate()
-        time.sleep(0.01)
-    running.send_signal(how)
-    _, complaint = running.communicate(timeout=60)
-    return running.returncode, complaint
+def given(net, out, scenes):
+    return ("dissect", "--net", net, "--concepts", scenes, "--layers", *LAYERS, *FEW, "--out", out)
 
 
 def test_a_stopped_run_goes_on_and_gives_the_same_bytes(net, tmp_path, capsys):
     scenes, out = "scenes:val/0-383", tmp_path / "stopped"
     unfinished = out / "unfinished"
     first = unfinished / "shard-00000.safetensors"
-    code, _ = stopped(started(net, out, scenes), first, signal.SIGKILL)
+    code, *_ = stopped(
+        signal.SIGKILL, "*/shard-00000.safetensors", tmp_path / "now", *given(net, out, scenes)
+    )
     assert code == -signal.SIGKILL
     assert not run_of(out)["finished"]
     made = first.stat().st_mtime_ns
-    code, complaint = stopped(
-        started(net, out, scenes), unfinished / "shard-00001.safetensors", signal.SIGINT
-    )
+    code, _, complaint = interrupted("*/shard-00001.safetensors", tmp_path / "now", *given(net, out, scenes))
     assert code == 130
     done = sum(len(load_file(shard)["indices"]) for shard in unfinished.glob("shard-*"))
     assert 0 < done <= 384

@@ -2,17 +2,14 @@
 
 import csv
 import json
-import os
-import signal
-import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from tests.commandline import call, network_file, picture, zero
+from tests.processes import interrupted
 
 import pellucid as pl
 from pellucid.commands import sources
@@ -335,18 +332,8 @@ def test_interrupted_work_keeps_what_is_finished(net, tmp_path):
         "--layers",
         LAYERS[0],
     ]
-    running = subprocess.Popen(
-        [sys.executable, "-m", "pellucid.cli", *map(str, arguments)],
-        stdout=-1, stderr=-1, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
-    deadline = time.monotonic() + 120
-    while not (out / "run.json").exists() or not read(out, "run.json")["results"]:
-        assert time.monotonic() < deadline
-        assert running.poll() is None, running.communicate()
-        time.sleep(0.05)
-    running.send_signal(signal.SIGINT)
-    said, complaint = running.communicate(timeout=60)
-    assert running.returncode == 130, complaint
+    code, said, complaint = interrupted("*/run.json", tmp_path / "now", *arguments, times=2)
+    assert code == 130, complaint
     run, found = read(out, "run.json"), read(out)
     done = len(run["results"])
     assert 1 <= done < 1000

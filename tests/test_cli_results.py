@@ -4,10 +4,6 @@ import hashlib
 import json
 import os
 import re
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -15,6 +11,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 from tests.commandline import call, network_file, picture, without_seconds
+from tests.processes import interrupted
 
 import pellucid as pl
 from pellucid.commands.sources import DEMONSTRATION
@@ -31,12 +28,6 @@ def facts(folder):
 
 def names(folder):
     return sorted(path.name for path in folder.iterdir())
-
-
-def pellucid(*arguments, **options):
-    command = [sys.executable, "-m", "pellucid.cli", *map(str, arguments)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(command, stdout=-1, stderr=-1, text=True, env=environment, **options)
 
 
 # ---- explain
@@ -260,15 +251,9 @@ def test_interrupted_work_leaves_whole_results(net, tmp_path):
     for seed in range(60):
         picture(tmp_path / "in" / f"p{seed}.png", seed=seed)
     out = tmp_path / "out"
-    running = pellucid("explain", tmp_path / "in", "--net", net, "--out", out)
-    deadline = time.monotonic() + 120
-    while not (out / "p1.html").exists():
-        assert time.monotonic() < deadline
-        assert running.poll() is None, running.communicate()
-        time.sleep(0.02)
-    running.send_signal(signal.SIGINT)
-    said, complaint = running.communicate(timeout=60)
-    assert running.returncode == 130, complaint
+    arguments = ("explain", tmp_path / "in", "--net", net, "--out", out)
+    code, said, complaint = interrupted("*/p1.html", tmp_path / "now", *arguments)
+    assert code == 130, complaint
     run = facts(out)
     done = len(run["results"])
     assert 1 <= done < 60

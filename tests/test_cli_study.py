@@ -2,12 +2,11 @@
 
 import os
 import signal
-import subprocess
 import sys
-import time
 
 import pytest
 from tests.commandline import call
+from tests.processes import PATIENCE, await_condition, started
 
 from pellucid.commands import study
 
@@ -55,7 +54,7 @@ def test_ctrl_c_lets_the_study_save(scripts):
         'if __name__ == "__main__":\n'
         "    try:\n"
         "        pathlib.Path('started').touch()\n"
-        "        time.sleep(60)\n"
+        "        time.sleep(3600)\n"
         "    except KeyboardInterrupt:\n"
         "        time.sleep(1)\n"
         "        pathlib.Path('saved').touch()\n"
@@ -66,17 +65,11 @@ def test_ctrl_c_lets_the_study_save(scripts):
         "from pellucid.cli import main; sys.exit(main(['study', 'long']))"
     )
     place = str(scripts.parent / "a" / "b" / "c" / "__init__.py")
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, place],
-        start_new_session=True,
-        cwd=scripts.parent,
-        stderr=subprocess.PIPE,
-    )
-    deadline = time.monotonic() + 60
-    while not (scripts.parent / "started").exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGINT)
-    _, said = process.communicate(timeout=60)
+    command = (sys.executable, "-c", code, place)
+    with started(*command, start_new_session=True, cwd=scripts.parent) as process:
+        await_condition((scripts.parent / "started").exists, process)
+        os.killpg(process.pid, signal.SIGINT)
+        _, said = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
-    assert b"stopped. So was the study `long`." in said
+    assert "stopped. So was the study `long`." in said
     assert (scripts.parent / "saved").exists()

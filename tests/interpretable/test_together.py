@@ -1,33 +1,15 @@
 """Two processes: the same weights in both, and running estimates that are those of the whole batch."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import torch
+from tests.processes import together
 
 from pellucid.interpretable import Masking, Templates, learning
 
 
 def test_two_processes(tmp_path):
-    script = Path(__file__).with_name("two_processes.py")
-    common = {
-        **os.environ, "OMP_NUM_THREADS": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(31_500 + os.getpid() % 2_000),
-    }  # fmt: skip
-    both = [
-        subprocess.Popen(
-            [sys.executable, str(script), str(tmp_path)],
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**common, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-        )
-        for rank in range(2)
-    ]
-    for process in both:
-        _, complaints = process.communicate(timeout=300)
-        assert process.returncode == 0, complaints[-2000:]
+    together([Path(__file__).with_name("two_processes.py"), tmp_path])
     first, second = (torch.load(tmp_path / f"rank{rank}.pt") for rank in range(2))
     own = ("running_mean", "running_var")  # batch normalization's: the first process's are kept
     shared = [key for key in first["state"] if not key.endswith(own)]

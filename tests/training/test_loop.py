@@ -2,14 +2,12 @@
 
 import json
 import os
-import socket
-import subprocess
-import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pytest
 import torch
+from tests.processes import together
 from torch import nn
 
 from pellucid.training import loop
@@ -188,20 +186,8 @@ def test_two_processes_reach_the_weights_of_one(tmp_path):
     """Without dropout the mean of the shares' gradients is the batch's gradient."""
     alone = Regression(dropout=0.0)
     record = train(alone, tmp_path / "alone.pt", precision="float32", progress=False)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     script = "from tests.training.test_loop import trained; import sys; trained(sys.argv[1])"
-    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
-    started = [
-        subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-c", script, str(tmp_path)],
-            env={**os.environ, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-            cwd=Path(__file__).parents[2],
-        )
-        for rank in range(2)
-    ]
-    assert [process.wait(120) for process in started] == [0, 0]
+    together(["-W", "ignore", "-c", script, tmp_path])
     found = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2)]
     for each in found:
         torch.testing.assert_close(torch.tensor(each["weights"]), weights(alone))

@@ -1,9 +1,6 @@
 """Training recognizers: samples, what is written, resuming, several processes, crops of all kinds, bad input."""
 
 import json
-import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors import safe_open
+from tests.processes import together
 
 from pellucid.core.registry import UnknownNameError
 from pellucid.training.irenet import RecognizerTraining, learning, train_recognizer
@@ -209,27 +207,7 @@ def test_resumed_equals_uninterrupted(trained, tiny, tmp_path, monkeypatch):
 
 def test_two_processes(trained, tmp_path):
     """With what torchrun tells them, both hold the same weights, and only the first writes."""
-    script = Path(__file__).with_name("two_processes.py")
-    free = str(29_500 + os.getpid() % 2_000)
-    common = {
-        **os.environ,
-        "OMP_NUM_THREADS": "1",
-        "WORLD_SIZE": "2",
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": free,
-    }
-    both = [
-        subprocess.Popen(
-            [sys.executable, str(script), str(tmp_path)],
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**common, "RANK": str(k), "LOCAL_RANK": str(k)},
-        )
-        for k in range(2)
-    ]
-    for process in both:
-        _, complaints = process.communicate(timeout=300)
-        assert process.returncode == 0, complaints[-2000:]
+    together([Path(__file__).with_name("two_processes.py"), tmp_path])
     ranks = [torch.load(tmp_path / f"rank{k}.pt") for k in range(2)]
     assert all(torch.equal(ranks[0]["state"][key], ranks[1]["state"][key]) for key in ranks[0]["state"])
     assert ranks[0]["best"] == ranks[1]["best"]
