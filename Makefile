@@ -4,20 +4,28 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 WORKERS ?= 2
+SUITE := OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -n $(WORKERS) --durations=20
 
-.PHONY: demo test lint environment slow benchmark clean
+.PHONY: demo test quick slow lint environment benchmark clean
 
 demo: $(VENV)/.ready
 	$(BIN)/pellucid explain --out out/demo
 
-test: $(VENV)/.ready-dev
+test: lint
+	$(SUITE) -m "not slow" $(PYTEST)
+
+# the tests of single parts, within two minutes
+quick: $(VENV)/.ready-dev
+	$(SUITE) -m "not slow and not thorough" $(PYTEST)
+
+# minutes each; some need PELLUCID_ASSETS
+slow: $(VENV)/.ready-dev
+	$(SUITE) -m slow $(PYTEST)
+
+lint: $(VENV)/.ready-dev
 	$(BIN)/ruff check src tests benchmarks studies
 	$(BIN)/ruff format --check src tests benchmarks studies
 	$(BIN)/mypy
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) -m "not slow" $(PYTEST)
-
-slow: $(VENV)/.ready-dev
-	$(BIN)/python -m pytest -m slow $(PYTEST)
 
 benchmark: $(VENV)/.ready-dev
 	$(BIN)/python benchmarks/speed/cam.py
