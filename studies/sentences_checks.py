@@ -12,7 +12,7 @@ from torch.nn import functional as F
 import pellucid as pl
 from pellucid.explanation import Explanation
 from pellucid.explanation.explanation import Clause
-from pellucid.explanation.filling import fill, without
+from pellucid.data.filling import fill, without
 from pellucid.speech import wording as w
 from pellucid.world import Rendering
 

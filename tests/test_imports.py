@@ -20,6 +20,7 @@ ORDER = [
     {"training"},
     {"visualization", "interpretable"},
     {"evaluation", "trainings"},
+    {"naming"},
     {"explanation"},
     {"speech"},
     {"report"},

@@ -8,6 +8,7 @@ identifier is the letter n and the offset of the noun in WordNet 3.0. Output, in
 directly above, plain name, WordNet's names), and `LICENSE`, WordNet's licence.
 """
 
+# ruff: noqa: E501
 from __future__ import annotations
 
 import argparse
@@ -19,18 +20,111 @@ from pathlib import Path
 OUT = Path(__file__).parents[1] / "src" / "pellucid" / "naming" / "wordnet"
 
 # Nouns that say nothing a person would want to hear: an answer has to be below them.
-MUTE = """
-n00001740 n00001930 n00002684 n00003553 n00021939 n00004475 n00004258 n03575240 n01466257 n01471682 n01886756 n03183080
-n03094503 n03122748 n03100490 n03076708 n03093574 n01905661 n00020827 n03294048 n03563967 n04170037 n01661818 n03574816
-n04014297 n00020090 n15046900 n00019128 n11675842 n13087625 n13086908 n01473806 n03257877 n03738472 n04081844 n07570720
-n07566340 n03839993 n03736970 n00002137 n00007347 n00019613 n00031921 n03892891 n13809207 n14778436 n03247620 n00022903
-n14939900 n14940386 n04377057 n03932203 n03125870 n04188643 n00033020 n03700963 n02756098 n03391770 n04361095 n02384858
-n03096960 n03859495 n00027807 n13865483 n00024264 n13899200 n13899404 n09289709 n08620061 n00027167 n08578706 n04602044
-n06254669 n04007894 n03953020 n03297735 n03748162 n03405265 n04359589 n04470953 n03269401 n03274561 n03248958 n02152991
-n01661592 n03430959 n03129123 n03664943 n02755352 n03091374 n03302121 n02735688 n09349797 n14580897
-n07556970 n04550840 n03169390 n03744840 n02730265 n04336034
-n04217718 n03851341 n04362025
-""".split()
+MUTE = [
+    "n00001740",
+    "n00001930",
+    "n00002684",
+    "n00003553",
+    "n00021939",
+    "n00004475",
+    "n00004258",
+    "n03575240",
+    "n01466257",
+    "n01471682",
+    "n01886756",
+    "n03183080",
+    "n03094503",
+    "n03122748",
+    "n03100490",
+    "n03076708",
+    "n03093574",
+    "n01905661",
+    "n00020827",
+    "n03294048",
+    "n03563967",
+    "n04170037",
+    "n01661818",
+    "n03574816",
+    "n04014297",
+    "n00020090",
+    "n15046900",
+    "n00019128",
+    "n11675842",
+    "n13087625",
+    "n13086908",
+    "n01473806",
+    "n03257877",
+    "n03738472",
+    "n04081844",
+    "n07570720",
+    "n07566340",
+    "n03839993",
+    "n03736970",
+    "n00002137",
+    "n00007347",
+    "n00019613",
+    "n00031921",
+    "n03892891",
+    "n13809207",
+    "n14778436",
+    "n03247620",
+    "n00022903",
+    "n14939900",
+    "n14940386",
+    "n04377057",
+    "n03932203",
+    "n03125870",
+    "n04188643",
+    "n00033020",
+    "n03700963",
+    "n02756098",
+    "n03391770",
+    "n04361095",
+    "n02384858",
+    "n03096960",
+    "n03859495",
+    "n00027807",
+    "n13865483",
+    "n00024264",
+    "n13899200",
+    "n13899404",
+    "n09289709",
+    "n08620061",
+    "n00027167",
+    "n08578706",
+    "n04602044",
+    "n06254669",
+    "n04007894",
+    "n03953020",
+    "n03297735",
+    "n03748162",
+    "n03405265",
+    "n04359589",
+    "n04470953",
+    "n03269401",
+    "n03274561",
+    "n03248958",
+    "n02152991",
+    "n01661592",
+    "n03430959",
+    "n03129123",
+    "n03664943",
+    "n02755352",
+    "n03091374",
+    "n03302121",
+    "n02735688",
+    "n09349797",
+    "n14580897",
+    "n07556970",
+    "n04550840",
+    "n03169390",
+    "n03744840",
+    "n02730265",
+    "n04336034",
+    "n04217718",
+    "n03851341",
+    "n04362025",
+]
 
 # Plain words for nouns whose first name in WordNet is a term of zoology or of trade, or names something else too.
 BROADER = {
@@ -125,7 +219,9 @@ def nouns(file: Path) -> dict[str, tuple[list[str], list[str]]]:
         count = int(fields[3], 16)
         names = [fields[4 + 2 * place].replace("_", " ") for place in range(count)]
         pointers = fields[5 + 2 * count :]
-        above = [f"n{pointers[at + 1]}" for at in range(0, len(pointers) - 3, 4) if pointers[at] in ("@", "@i")]
+        above = [
+            f"n{pointers[at + 1]}" for at in range(0, len(pointers) - 3, 4) if pointers[at] in ("@", "@i")
+        ]
         table["n" + fields[0]] = (names, above)
     return table
 
@@ -142,7 +238,10 @@ def above(table: dict[str, tuple[list[str], list[str]]], identifiers: Iterable[s
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """Write the two files."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("index", type=Path)
     parser.add_argument("--wordnet", type=Path, default=Path("/usr/share/wordnet"))
     given = parser.parse_args()
@@ -156,7 +255,16 @@ def main() -> None:
         plain = PLAIN.get(index, names[0]) if index is not None else BROADER.get(identifier, names[0])
         says = "0" if identifier in MUTE else "1"
         lines.append(
-            "\t".join([identifier, "-" if index is None else str(index), says, ",".join(parents), plain, "|".join(names)])
+            "\t".join(
+                [
+                    identifier,
+                    "-" if index is None else str(index),
+                    says,
+                    ",".join(parents),
+                    plain,
+                    "|".join(names),
+                ]
+            )
         )
     OUT.mkdir(parents=True, exist_ok=True)
     OUT.joinpath("imagenet.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -16,7 +16,7 @@ import pellucid as pl
 from pellucid.core.registry import UnknownNameError
 from pellucid.dissection.table import THRESHOLD
 from pellucid.explanation.concepts import Meaning, Names
-from pellucid.explanation.filling import fill, without
+from pellucid.data.filling import fill, without
 from pellucid.speech import wording as w
 from pellucid.world.vocabulary import CLASSES
 

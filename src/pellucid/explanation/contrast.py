@@ -22,8 +22,8 @@ from pellucid.core.capture import Trace, capture
 from pellucid.core.network import Network
 from pellucid.core.tail import Tail
 from pellucid.core.target import Target
+from pellucid.data.filling import FILLS, without
 from pellucid.explanation.concepts import Names
-from pellucid.explanation.filling import FILLS, without
 from pellucid.explanation.parts import Part, Parts, run
 from pellucid.units.criterion import Criterion
 

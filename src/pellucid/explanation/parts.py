@@ -34,10 +34,10 @@ from pellucid.core.layers import INPUT
 from pellucid.core.network import Network
 from pellucid.core.tail import Tail
 from pellucid.core.target import Target
+from pellucid.data.filling import FILLS, fill, widened, without
 from pellucid.evaluation.scores import at_once, judge, running
 from pellucid.explanation.concepts import Names
 from pellucid.explanation.explanation import Box
-from pellucid.explanation.filling import FILLS, fill, widened, without
 from pellucid.explanation.sight import Seen, Sight
 from pellucid.units.criterion import Criterion
 from pellucid.units.regions import box_of

@@ -5,9 +5,9 @@ With global average pooling A → mean_ij A and a linear head the scores are a m
     z_c = mean_ij ( Σ_k W_ck A_k(ij) ) + b_c        so a region R says  z_c(R) = mean_{ij ∈ R} ( Σ_k W_ck A_k(ij) ) + b_c
 
 (Zhou et al. 2016 read one class of it as a map; we read all classes of one region). A map of class scores that the network
-averages itself is the same with W = 1. Heads that are no such mean are asked with the region alone: where the order of the cells does
-not matter (pooling, then anything) with the region's mean activation in every cell, otherwise (flattened) with all other cells
-zero.
+averages itself is the same with W = 1. Heads that are no such mean are asked with the region alone: where the order of the cells
+does not matter (pooling, then anything) with the region's mean activation in every cell, otherwise (flattened) with all other
+cells zero.
 """
 
 from __future__ import annotations
@@ -68,7 +68,9 @@ class Cells:
         h, w = int(self.activation.shape[2]), int(self.activation.shape[3])
         grid = self.layer.geometry.effective((h, w), self.input_size)
         rows, columns = (
-            interpolation(cells, grid.start[axis], grid.stride[axis], self.input_size[axis], self.input_size[axis])
+            interpolation(
+                cells, grid.start[axis], grid.stride[axis], self.input_size[axis], self.input_size[axis]
+            )
             for axis, cells in enumerate((h, w))
         )
         shares = rows.T @ regions.detach().cpu().double() @ columns
@@ -117,7 +119,10 @@ def cells(net: Network, images: Trace | Float[Tensor, "1 channel height width"],
     size = (int(one.shape[2]), int(one.shape[3]))
     name = last_layer(net, size)
     if isinstance(images, Trace) and name in images.activations:
-        activation, output = images.activations[name][image : image + 1 or None], images.output[image : image + 1 or None]
+        activation, output = (
+            images.activations[name][image : image + 1 or None],
+            images.output[image : image + 1 or None],
+        )
     else:
         trace = capture(net, one, [name], gradients=False)
         activation, output = trace.activations[name], trace.output
@@ -134,13 +139,13 @@ def _linear(
 ) -> tuple[Float[Tensor, "class unit"] | None, Float[Tensor, "class h w"]] | None:
     """Weight and scores of every cell where the network's scores are their mean; None where they are not."""
     candidates: list[tuple[Tensor | None, Tensor]] = []
+    rectified = (activation[0], activation[0].relu())  # some networks rectify in passing, before they pool
     for module in reversed(list(net.module.modules())):
         if not isinstance(module, nn.Linear) or module.weight.shape != (output.shape[1], activation.shape[1]):
             continue
-        weight = module.weight.detach()
+        matrix = module.weight.detach()
         bias = 0 if module.bias is None else module.bias.detach()[:, None, None]
-        for active in (activation[0], activation[0].relu()):  # some networks rectify in passing, before they pool
-            candidates.append((weight, torch.einsum("ck,khw->chw", weight, active) + bias))
+        candidates += [(matrix, torch.einsum("ck,khw->chw", matrix, active) + bias) for active in rectified]
     if activation.shape[1] == output.shape[1]:
         candidates.append((None, activation[0]))
     near = _NEAR * float(output.abs().max()) + torch.finfo(output.dtype).eps
@@ -154,7 +159,11 @@ def _kind(tail: Tail, activation: Tensor, output: Tensor) -> Head:
     """Whether the order of the cells matters to what lies behind them."""
     with torch.no_grad():
         turned = tail(activation.flip(2, 3))
-    return "pooled" if torch.allclose(turned, output, rtol=_NEAR, atol=_NEAR * float(output.abs().max())) else "flat"
+    return (
+        "pooled"
+        if torch.allclose(turned, output, rtol=_NEAR, atol=_NEAR * float(output.abs().max()))
+        else "flat"
+    )
 
 
 def masses(net: Network, scores: Float[Tensor, "rows class"]) -> Float[Tensor, "rows class"]:

@@ -85,7 +85,9 @@ class Hierarchy:
         nouns, members = self._speaking
         if not nouns:
             return [None] * len(masses)
-        held = members @ torch.stack([mass.float() / mass.float().sum().clamp(min=1e-12) for mass in masses]).T
+        held = (
+            members @ torch.stack([mass.float() / mass.float().sum().clamp(min=1e-12) for mass in masses]).T
+        )
         sizes = torch.tensor([len(noun.classes) for noun in nouns], dtype=torch.float32)
         # smaller first, then more mass: sizes are whole numbers, masses at most 1
         order = sizes[:, None] - held.clamp(max=1) / 2
@@ -147,9 +149,7 @@ def imagenet_hierarchy() -> Hierarchy:
             indices[key] = int(index)
     words = [names[key] for key in sorted(indices, key=indices.__getitem__)]
     below = _below(parents, indices)
-    return Hierarchy(
-        words, [Noun(key, names[key], classes, says[key]) for key, classes in below.items()]
-    )
+    return Hierarchy(words, [Noun(key, names[key], classes, says[key]) for key, classes in below.items()])
 
 
 def _rows() -> list[list[str]]:
@@ -216,7 +216,7 @@ def read_hierarchy(table: str | Path, classes: Sequence[str]) -> Hierarchy:
         ) from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ValueError(
-            f"Expected a hierarchy of classes as CSV in UTF-8, got `{file}`, which cannot be read ({error}); try to save it again."
+            f"Expected a hierarchy of classes as CSV in UTF-8, got `{file}`, which cannot be read ({error}); save it again."
         ) from None
     lines = [line for line in (list(filter(None, line)) for line in lines) if line]
     if lines and lines[0][0].casefold() in ("class", "classes") and lines[0][0] not in classes:

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pellucid.explanation.filling import FILLS, fill, widened, without
+from pellucid.data.filling import FILLS, fill, widened, without
 
 
 def slow(image, region):
