@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import pellucid as pl
+from pellucid.data.filling import fill, without
 from pellucid.explanation import Explanation
 from pellucid.explanation.explanation import Clause
-from pellucid.data.filling import fill, without
 from pellucid.speech import wording as w
 from pellucid.world import Rendering
 

@@ -14,9 +14,9 @@ from torch.nn import functional as F
 
 import pellucid as pl
 from pellucid.core.registry import UnknownNameError
+from pellucid.data.filling import fill, without
 from pellucid.dissection.table import THRESHOLD
 from pellucid.explanation.concepts import Meaning, Names
-from pellucid.data.filling import fill, without
 from pellucid.speech import wording as w
 from pellucid.world.vocabulary import CLASSES
 
