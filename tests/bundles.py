@@ -2,9 +2,12 @@
 
 import hashlib
 import json
+import re
 
 from safetensors import safe_open
 from safetensors.numpy import save
+
+from pellucid.core.bundle import digest
 
 
 def taken_apart(file):
@@ -14,15 +17,36 @@ def taken_apart(file):
         return head, {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
 
 
-def rewrite(file, facts=None, arrays=None, **head):
-    """Write a bundle again with other facts (a function that changes them), arrays, kind or version."""
+def rewrite(file, facts=None, arrays=None, put=None, fill=None, **head):
+    """Write a bundle again, changed.
+
+    ``facts``, ``arrays``: functions that change them; ``put``: values by the path of a field, ``...`` takes it away; ``fill``:
+    values by the name of an array; ``head``: another kind or schema.
+    """
     content, values = taken_apart(file)
-    content |= head
+    del content["sha256"]
     if facts is not None:
         facts(content["facts"])
+    for path, value in (put or {}).items():
+        put_at(content["facts"], path, value)
+    for name, value in (fill or {}).items():
+        values[name].fill(value)
     if arrays is not None:
         arrays(values)
-    file.write_bytes(save(values, {"bundle": json.dumps(content)}))
+    file.write_bytes(save(values, {"bundle": json.dumps({"sha256": digest(values)} | content | head)}))
+
+
+def put_at(content, path, value):
+    """Put a value at the path of a field, ``a.b[3].c``; ``...`` takes the field away."""
+    *steps, last = [
+        int(number) if number else name for name, number in re.findall(r"([^.\[\]]+(?!\]))|\[(\d+)\]", path)
+    ]
+    for step in steps:
+        content = content[step]
+    if value is ...:
+        del content[last]
+    else:
+        content[last] = value
 
 
 def as_pair(file, digest=True):

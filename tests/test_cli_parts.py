@@ -63,7 +63,7 @@ def test_the_run_says_what_was_done_and_what_not(net, finished):
         "filters-cat.v2.html",
         "filters-scene-test-3.html",
     }
-    tables = {f"{layer}.parts.{end}" for layer in LAYERS for end in ("json", "csv", "safetensors")}
+    tables = {f"{layer}.parts.{end}" for layer in LAYERS for end in ("csv", "safetensors")}
     assert set(facts["files"]) == pages | tables
     assert {path.name for path in finished.iterdir()} == pages | tables | {"run.json"}
 

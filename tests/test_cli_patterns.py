@@ -29,7 +29,7 @@ def test_patterns_are_written_and_said(mined, tmp_path, capsys):
     assert found.settings.items == 8
     facts = json.loads((mined / "run.json").read_text())
     assert facts["finished"]
-    assert {"patterns.json", "patterns.safetensors", "sheet.png"} <= set(facts["files"])
+    assert {"patterns.safetensors", "sheet.png"} <= set(facts["files"])
     assert [row["channels"] for row in facts["results"]] == [list(one.channels) for one in found.patterns]
     assert facts["results"][0]["images"][0].startswith("scene-train-")
     with Image.open(mined / "sheet.png") as sheet:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.numpy import save, save_file
 
-from pellucid.core.bundle import Arrays, Kind, kind_of, read_header
+from pellucid.core.bundle import Arrays, Kind, digest, kind_of, read_header
 from pellucid.core.documents import DocumentError, FlawError
 
 
@@ -120,6 +120,14 @@ def test_facts_that_do_not_fit_are_refused_with_the_path_of_the_field(tmp_path, 
     assert "\n" not in str(caught.value)
 
 
+def test_arrays_that_changed_on_the_way_are_noticed(file):
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(OwnError, match="sha256: expected the arrays that it was written with, got others"):
+        KIND.read(file)
+
+
 def test_files_that_are_not_of_the_kind(tmp_path):
     (tmp_path / "notes.json").write_text("no JSON")
     (tmp_path / "weights.safetensors").write_bytes(b"damaged")
@@ -161,9 +169,9 @@ def test_hostile_headers_are_refused_before_anything_is_made(tmp_path):
         file.write_bytes(content)
         with pytest.raises(OwnError, match=says):
             KIND.read(file)
-    file.write_bytes(
-        save({"a": np.zeros(3, np.float32)}, {"bundle": '{"kind": "pellucid table", "schema": 2}'})
-    )
+    arrays = {"a": np.zeros(3, np.float32)}
+    head = {"kind": "pellucid table", "schema": 2, "sha256": digest(arrays)}
+    file.write_bytes(save(arrays, {"bundle": json.dumps(head)}))
     with pytest.raises(OwnError, match=r"layer: expected a value, got none"):
         KIND.read(file)
 

@@ -1,6 +1,5 @@
 """Class scores: their twin, comparison with other classes, files, orders of deletion, and what is refused."""
 
-import json
 from decimal import MAX_EMAX, MIN_EMIN, Decimal, localcontext
 
 import numpy as np
@@ -8,6 +7,7 @@ import pytest
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from tests.bundles import as_pair, rewrite
 from tests.conformance.harness import untouched
 from tests.reference import neurons as twin
 from tests.reference.models import Plain, lively
@@ -78,7 +78,7 @@ def test_files(net, x, tmp_path):
     found = class_importance(
         net, x, LABELS, "relu2", "cgnis", others=1.0, arm="signed", against="rest", normalized=True
     )
-    assert found.save(tmp_path) == ["classes.json", "classes.safetensors"]
+    assert found.save(tmp_path) == ["classes.safetensors"]
     first = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
     found.save(tmp_path)
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == first
@@ -106,17 +106,35 @@ def test_refused_files(net, x, tmp_path):
     assert load_class_scores(file).sha256 == found.sha256
     with pytest.raises(FileNotFoundError, match="which is not there; try `pellucid neurons --by-class`"):
         load_class_scores(tmp_path)
-    (tmp_path / "mine.safetensors").write_bytes(b"")
-    with pytest.raises(ScoresError, match=r"got other or damaged ones in `mine\.safetensors`"):
-        load_class_scores(file, net)
-    content = json.loads(file.read_text())
-    file.write_text(json.dumps(content | {"schema": 99}))
-    with pytest.raises(ScoresError, match=r"schema 1, got 99 in .* try a newer pellucid"):
-        load_class_scores(file)
-    for text in ("[1]", "{}", "no json"):
-        file.write_text(text)
+    found.save(tmp_path, "old")
+    pair = as_pair(tmp_path / "old.safetensors")
+    assert torch.equal(load_class_scores(pair, net).values, found.values)
+    for text in ("[1]", "{}"):
+        pair.write_text(text)
         with pytest.raises(ScoresError, match="which is something else"):
-            load_class_scores(file)
+            load_class_scores(pair)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"put": {"layer.shape": ...}}, "layer.shape: expected a value, got none"),
+        ({"put": {"layer.geometry.stride": [1]}}, r"layer.geometry.stride: expected a list of 2, got \[1\]"),
+        ({"put": {"others": -1}}, "others: expected a number of at least 0.0, got -1"),
+        ({"put": {"classes": []}}, r"classes: expected a list of at least 1, got \[\]"),
+        ({"put": {"classes": ["a"]}}, r"values: expected an array floating \[1 \d+\], got"),
+        ({"fill": {"values": float("nan")}}, "values: expected finite values, got NaN or infinity"),
+        ({"fill": {"images": 0}}, "images: expected values of at least 1, got 0"),
+        ({"arrays": lambda arrays: arrays.pop("error")}, "error: expected an array floating .*, got none"),
+        ({"schema": 99}, "Expected class scores of version 2 or older, got .* of version 99"),
+    ],
+)  # fmt: skip
+def test_damaged_files(net, x, tmp_path, change, says):
+    class_importance(net, x, LABELS, "relu2", "activation", normalized=True).save(tmp_path)
+    rewrite(tmp_path / "classes.safetensors", **change)
+    with pytest.raises(ScoresError, match=says) as caught:
+        load_class_scores(tmp_path)
+    assert "\n" not in str(caught.value)
 
 
 def test_bad_input(net, x):

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 class Neurons(ImageOptions):
     """Rank the units of a layer by a criterion; prints the best and writes all scores to scores.json.
 
-    With --by-class images count for the class their folder is named after (or that a scene shows), and classes.json with
+    With --by-class images count for the class their folder is named after (or that a scene shows), and
     classes.safetensors holds every class's scores, to be used again with this network. The criterion's own parameters are
     flags too, shown below.
     """
@@ -129,7 +129,7 @@ def _by_class(options: Any, net: Network, gathered: Gathered, criterion: Criteri
         directory.add({"image": source.name, "target": net.classes[index], "sha256": source.sha256()})
 
     with results("neurons", options, net, gathered) as directory:
-        stem = directory.claim("classes", (".json", ".safetensors"))
+        stem = directory.claim("classes", (".safetensors",))
         one_by_one(gathered, directory, options.criterion, work)
         if not kept:
             return verdict(directory)
@@ -146,7 +146,7 @@ def _by_class(options: Any, net: Network, gathered: Gathered, criterion: Criteri
             for unit in found.top(row, options.top)
         )
         say(f"{name} ({int(found.images[row])} images, {found.layer.name}): {best}")
-    say(f"all scores: {directory.folder / f'{stem}.json'}")
+    say(f"all scores: {directory.folder / f'{stem}.safetensors'}")
     return verdict(directory)
 
 

@@ -171,7 +171,7 @@ def _write_tables(tables: Mapping[str, PartTable], directory: RunDirectory) -> N
     from pellucid.interpretable.parts.storing import ENDINGS, file_stems, save_parts
 
     stems = {
-        layer: directory.claim(f"{stem}.json", ENDINGS)
+        layer: directory.claim(f"{stem}{ENDINGS[0]}", ENDINGS)
         for layer, stem in zip(tables, file_stems(tables), strict=True)
     }  # fmt: skip
     save_parts(tables, directory.folder, stems)

@@ -28,7 +28,7 @@ _MAX_PIXELS = 100_000_000
 class MinePatterns(NetOptions):
     """Find patterns: channels of a layer that are active together in images of one class and seldom in others.
 
-    Writes patterns.json and patterns.safetensors, which pellucid visualize --patterns reads, and sheet.png with their regions.
+    Writes patterns.safetensors, which pellucid visualize --patterns reads, and sheet.png with their regions.
     Shares are those of images held out.
     """
 
@@ -78,7 +78,7 @@ def run(arguments: Sequence[str]) -> int:
     for note in (*names.notes, *found.notes):
         complain(note)
     say(_summary(found, names))
-    say(f"{len(found)} patterns: {options.out / 'patterns.json'}")
+    say(f"{len(found)} patterns: {options.out / 'patterns.safetensors'}")
     return 0
 
 
@@ -147,7 +147,7 @@ def _write(
                 "images": [files[there.image] for there in one.occurrences],
             }
         )
-    stem = directory.claim("patterns", [".json", ".safetensors"])
+    stem = directory.claim("patterns", [".safetensors"])
     found.save(directory.folder, stem)
     directory.keep(stem)
     shown = [

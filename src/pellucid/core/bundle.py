@@ -1,9 +1,10 @@
 """One file for facts and arrays: safetensors with the facts, read through a schema, in its header.
 
-    header["bundle"] = {"kind": …, "schema": …, "facts": {…}}        arrays by name behind it
+    header["bundle"] = {"kind": …, "schema": …, "facts": {…}, "sha256": …}        arrays by name behind it
 
 Facts and arrays are written together, whole or not at all, so that two that do not belong together cannot meet; equal facts
-and arrays give equal bytes (one name in the header, since the order of several is by chance). Every table on disk is one of
+and arrays give equal bytes (one name in the header, since the order of several is by chance). The SHA-256 is that of the
+arrays, so that bytes that changed on the way are noticed. Every table on disk is one of
 these: a `Kind` names what it is, the version of its layout, and the type of its facts.
 
 Layouts before version 2 were two files, ``<stem>.json`` with the facts and ``<stem>.safetensors`` with the arrays whose SHA-256
@@ -59,33 +60,36 @@ class Arrays(dict[str, npt.NDArray[Any]]):
         high: float | None = None,
         *,
         nan: bool = False,
+        infinite: bool = False,
     ) -> npt.NDArray[Any]:
         """One array.
 
         Args:
             name: In the file.
-            dtype: What it is given as; the stored type must fit in it exactly.
+            dtype: What it is given as; the stored type must fit in it exactly. "floating": as it is stored.
             shape: Its lengths; None is any.
             low: Least value, None for any finite one.
             high: Largest value, None for any finite one.
             nan: Whether values may be NaN (not known).
+            infinite: Whether they may be infinite.
 
         Raises:
             FlawError: For an array that is not there or is another.
         """
         value = self.get(name)
-        wanted = f"{np.dtype(dtype)} [{' '.join('…' if size is None else str(size) for size in shape)}]"
+        wanted = f"{dtype if isinstance(dtype, str) else np.dtype(dtype)} [{_sizes(shape)}]"
         if value is None:
             raise FlawError(f"{name}: expected an array {wanted}, got none")
         fits = value.ndim == len(shape) and all(
             size in (None, got) for size, got in zip(shape, value.shape, strict=True)
         )
-        if not fits or not np.can_cast(value.dtype, dtype, "safe"):
-            got = f"{value.dtype} [{' '.join(map(str, value.shape))}]"
-            raise FlawError(f"{name}: expected an array {wanted}, got {got}")
-        value = value.astype(dtype)
+        as_stored = dtype == "floating"
+        right = value.dtype.kind == "f" if as_stored else np.can_cast(value.dtype, dtype, "safe")
+        if not fits or not right:
+            raise FlawError(f"{name}: expected an array {wanted}, got {value.dtype} [{_sizes(value.shape)}]")
+        value = value.copy() if as_stored else value.astype(dtype)
         if value.size and value.dtype != bool:
-            _check_range(name, value, low, high, nan)
+            _check_range(name, value, low, high, nan, infinite)
         return value
 
     def optional(
@@ -114,6 +118,7 @@ class _Head(msgspec.Struct, frozen=True):
     kind: str
     schema: int
     facts: dict[str, Any] = {}
+    sha256: str = ""
 
 
 _OTHER = _Head("without facts of pellucid", 0)
@@ -143,24 +148,26 @@ class Kind(Generic[F]):
         noun = self.name.removeprefix("pellucid ")
         return noun if noun.endswith("s") else f"a {noun}"
 
-    def write(self, file: Path, facts: F, arrays: Mapping[str, Any]) -> Path:
+    def write(self, file: Path, facts: F | Mapping[str, Any], arrays: Mapping[str, Any]) -> Path:
         """Write facts and arrays (tensors or NumPy's) whole or not at all; parents are made.
 
         Raises ValueError for facts that JSON does not have.
         """
         from safetensors.numpy import save
 
-        head = {"kind": self.name, "schema": self.schema, "facts": plain(facts)}
+        values = {name: _tensor(value) for name, value in arrays.items()}
+        head = {"kind": self.name, "schema": self.schema, "facts": plain(facts), "sha256": digest(values)}
         text = json.dumps(head, ensure_ascii=False, separators=(",", ":"), allow_nan=False, sort_keys=True)
         metadata = {_KEY: text.encode("utf-8", "replace").decode()}
         file.parent.mkdir(parents=True, exist_ok=True)
-        return write_bytes(file, save({name: _tensor(value) for name, value in arrays.items()}, metadata))
+        return write_bytes(file, save(values, metadata))
 
     def read(self, file: Path) -> Bundle[F]:
         """What `write` wrote, or the two files of version 1, named by either.
 
         Raises FileNotFoundError, and the kind's error in one line for a file that is damaged, newer, or of another kind.
         """
+        file = _present(file)
         try:
             head, arrays = _read_pair(file) if file.suffix == ".json" else _read_file(file)
             return Bundle(head.kind, head.schema, self._facts(file, head), arrays)
@@ -218,6 +225,17 @@ class Kind(Generic[F]):
             if file.suffix == ".json" and file.with_suffix(SUFFIX).exists():
                 return True
             return file.is_file() and self.name.encode() in _start(file)
+
+
+def _present(file: Path) -> Path:
+    """The file itself, or where its name is that of version 1, the bundle that is there in its stead."""
+    single = file.with_suffix(SUFFIX)
+    if file.suffix != ".json" or not single.is_file():
+        return file
+    try:
+        return file if file.exists() and kind_of(single) is None else single
+    except (FlawError, OSError):
+        return file if file.exists() else single
 
 
 def kind_of(file: Path) -> str | None:
@@ -278,7 +296,19 @@ def _read_file(file: Path) -> tuple[_Head, Arrays]:
     if _KEY not in metadata:
         pair = file.with_suffix(".json")
         return _read_pair(pair) if pair.is_file() else (_OTHER, Arrays())
-    return convert(parse(metadata[_KEY]), _Head), _arrays(content)
+    head, arrays = convert(parse(metadata[_KEY]), _Head), _arrays(content)
+    if head.sha256 != digest(arrays):
+        raise FlawError("sha256: expected the arrays that it was written with, got others")
+    return head, arrays
+
+
+def digest(arrays: Mapping[str, npt.NDArray[Any]]) -> str:
+    """SHA-256 over the names, types, shapes and bytes of arrays."""
+    sha256 = hashlib.sha256()
+    for name, value in sorted(arrays.items()):
+        sha256.update(f"{name}\0{value.dtype.str}\0{value.shape}\0".encode())
+        sha256.update(np.ascontiguousarray(value).tobytes())
+    return sha256.hexdigest()
 
 
 def _read_pair(file: Path) -> tuple[_Head, Arrays]:
@@ -326,15 +356,19 @@ def _tensor(value: Any) -> npt.NDArray[Any]:
     return np.array(value, order="C")
 
 
+def _sizes(shape: tuple[int | None, ...]) -> str:
+    return " ".join("…" if size is None else str(size) for size in shape)
+
+
 def _check_range(
-    name: str, value: npt.NDArray[Any], low: float | None, high: float | None, nan: bool
+    name: str, value: npt.NDArray[Any], low: float | None, high: float | None, nan: bool, infinite: bool
 ) -> None:
     """That all values are finite (or NaN where that is allowed) and within bounds. Raises FlawError."""
     known = value[~np.isnan(value)] if nan else value
     if not known.size:
         return
     least, most = known.min(), known.max()
-    if not (np.isfinite(least) and np.isfinite(most)):
+    if np.isnan(least) or (not infinite and not (np.isfinite(least) and np.isfinite(most))):
         raise FlawError(f"{name}: expected finite values, got NaN or infinity")
     if low is not None and least < low:
         raise FlawError(f"{name}: expected values of at least {low:g}, got {least}")

@@ -17,25 +17,25 @@ this reconstruction of CGNIS (Lü et al. 2023 publish an abstract), open to ever
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from pellucid.core.bundle import SUFFIX, Kind
 from pellucid.core.capture import capture
-from pellucid.core.geometry import Geometry
+from pellucid.core.documents import DocumentError, FlawError
 from pellucid.core.layers import Layer
 from pellucid.core.network import Network
 from pellucid.core.registry import create, suggest
 from pellucid.core.results import Unit, UnitScores
-from pellucid.core.storage import fingerprint, write_arrays, write_json
+from pellucid.core.storage import fingerprint
 from pellucid.core.target import Target
 from pellucid.data.batches import as_batch
 from pellucid.units.criterion import Criterion
@@ -113,8 +113,7 @@ class ClassScores:
         )
 
     def save(self, folder: str | Path, stem: str = "classes") -> list[str]:
-        """Write ``<stem>.json`` and ``<stem>.safetensors`` and give their names; see `pellucid.units.storing`."""
-
+        """Write ``<stem>.safetensors`` and give its name; read back by `pellucid.load_class_scores`."""
         return save(self, folder, stem)
 
 
@@ -292,85 +291,86 @@ def check_others(others: float, classes: Sequence[str]) -> None:
         )
 
 
-SCHEMA = 1
-
-
-KIND = "pellucid class scores"
-
-
-class ScoresError(ValueError):
+class ScoresError(DocumentError):
     """Class scores that cannot be used."""
+
+
+class _Origin(msgspec.Struct, frozen=True):
+    name: str
+    sha256: str
+
+
+class _Facts(msgspec.Struct, frozen=True):
+    """What stored class scores say of themselves."""
+
+    network: _Origin
+    layer: Layer
+    criterion: str
+    parameters: dict[str, Any]
+    others: Annotated[float, msgspec.Meta(ge=0)]
+    temperature: Annotated[float, msgspec.Meta(gt=0)] | None
+    classes: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
+
+
+SCORES = Kind("pellucid class scores", 2, _Facts, "`pellucid neurons --by-class`", ScoresError)
 
 
 def save(scores: ClassScores, folder: str | Path, stem: str = "classes") -> list[str]:
     """Write the scores and give the names of their files; equal scores give equal bytes."""
-    place = Path(folder)
-    place.mkdir(parents=True, exist_ok=True)
-    arrays = place / f"{stem}.safetensors"
-    write_arrays(arrays, {"values": scores.values, "error": scores.error, "images": scores.images})
-    content = {
-        "kind": KIND,
-        "schema": SCHEMA,
-        "network": {"name": scores.network, "sha256": scores.sha256},
-        "layer": asdict(scores.layer),
-        "criterion": scores.criterion,
-        "parameters": dict(scores.parameters),
-        "others": scores.others,
-        "temperature": scores.temperature,
-        "classes": list(scores.classes),
-        "sha256": hashlib.sha256(arrays.read_bytes()).hexdigest(),
-    }
-    write_json(place / f"{stem}.json", content)
-    return [f"{stem}.json", arrays.name]
+    facts = _Facts(
+        _Origin(scores.network, scores.sha256),
+        scores.layer,
+        scores.criterion,
+        dict(scores.parameters),
+        scores.others,
+        scores.temperature,
+        scores.classes,
+    )
+    arrays = {"values": scores.values, "error": scores.error, "images": scores.images}
+    return [SCORES.write(Path(folder) / f"{stem}{SUFFIX}", facts, arrays).name]
 
 
 def load(path: str | Path, net: Network | None = None) -> ClassScores:
-    """Read scores from their JSON file, or from the folder of a ``classes.json``.
+    """Read scores from their file, or from the folder of ``classes.safetensors``.
 
     With ``net`` only scores measured on that very network are accepted. Raises FileNotFoundError where there is none,
     ScoresError (a ValueError) for another network's, a damaged file, or one of a newer pellucid.
     """
-    from safetensors.torch import load as read_arrays
-
     file = Path(path)
-    file = file / "classes.json" if file.is_dir() else file
-    if not file.is_file():
-        raise FileNotFoundError(
-            f"Expected a file with class scores, got `{file}`, which is not there; try `pellucid neurons --by-class`."
-        )
+    file = file / "classes.safetensors" if file.is_dir() else file
+    bundle = SCORES.read(file)
+    facts = bundle.facts
+    _check_network(facts.network, net, file)
+    shape = len(facts.classes), facts.layer.shape[0]
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-        if content["kind"] != KIND:
-            raise KeyError("kind")
-    except (ValueError, KeyError, TypeError):
-        raise ScoresError(
-            f"Expected a file with class scores, got `{file}`, which is something else."
-        ) from None
-    if content["schema"] > SCHEMA:
-        raise ScoresError(
-            f"Expected class scores of schema {SCHEMA}, got {content['schema']} in `{file}`; try a newer pellucid."
+        values, error, images = (
+            torch.from_numpy(array)
+            for array in (
+                bundle.arrays.take("values", "floating", shape),
+                bundle.arrays.take("error", "floating", shape, 0, nan=True),
+                bundle.arrays.take("images", "int64", shape[:1], 1),
+            )
         )
-    _check_network(content["network"], net, file)
-    raw = file.with_suffix(".safetensors")
-    data = raw.read_bytes() if raw.is_file() else b""
-    if hashlib.sha256(data).hexdigest() != content["sha256"]:
-        raise ScoresError(
-            f"Expected the arrays of `{file.name}` beside it, got other or damaged ones in `{raw.name}`."
-        )
-    arrays = read_arrays(data)
-    place = content["layer"]
-    geometry = Geometry(*(tuple(pair) for pair in place["geometry"].values()))
-    layer = Layer(place["name"], place["kind"], tuple(place["shape"]), geometry, place["index"])
+    except FlawError as flaw:
+        raise SCORES.damaged(file, flaw) from None
     return ClassScores(
-        arrays["values"], arrays["error"], arrays["images"], tuple(content["classes"]), layer,
-        content["criterion"], content["parameters"], content["others"],
-        content["network"]["name"], content["network"]["sha256"], content["temperature"],
-    )  # fmt: skip
+        values,
+        error,
+        images,
+        facts.classes,
+        facts.layer,
+        facts.criterion,
+        facts.parameters,
+        facts.others,
+        facts.network.name,
+        facts.network.sha256,
+        facts.temperature,
+    )
 
 
-def _check_network(known: dict[str, str], net: Network | None, file: Path) -> None:
-    if net is not None and fingerprint(net.module) != known["sha256"]:
+def _check_network(known: _Origin, net: Network | None, file: Path) -> None:
+    if net is not None and fingerprint(net.module) != known.sha256:
         raise ScoresError(
-            f"Expected class scores of `{net.name}` with its present weights, got those of `{known['name']}` "
-            f"(SHA-256 {known['sha256'][:12]}…) in `{file}`; try measuring them again."
+            f"Expected class scores of `{net.name}` with its present weights, got those of `{known.name}` "
+            f"(SHA-256 {known.sha256[:12]}…) in `{file}`; try measuring them again."
         )

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tests.bundles import as_pair, rewrite
 from tests.interpretable.parts import made
 from tests.interpretable.parts.test_measures import same
 from tests.networks import InplaceNet, family, wrap
@@ -21,11 +22,13 @@ from pellucid.interpretable.parts import (
     filters_of,
     layer_templates,
     load_parts,
-    measure_parts,
     save_parts,
     template_cells,
 )
-from pellucid.interpretable.parts.storing import to_csv
+from pellucid.interpretable.parts import (
+    parts as measure_parts,
+)
+from pellucid.interpretable.parts.storing import TableError, to_csv
 from pellucid.interpretable.parts.table import change
 
 LAYER = "features.13"
@@ -53,7 +56,7 @@ def test_a_table_comes_back_as_it_was(table, tmp_path):
     )
     names = save_parts({table.layer: table, "a/b": other}, tmp_path)
     assert names == [
-        f"{stem}.parts.{end}" for stem in ("features.13", "a-b") for end in ("json", "safetensors", "csv")
+        f"{stem}.parts.{end}" for stem in ("features.13", "a-b") for end in ("safetensors", "csv")
     ]
     (tmp_path / "run.json").write_text("{}")
     found = load_parts(tmp_path)
@@ -88,18 +91,31 @@ def test_what_is_no_table_is_refused(table, tmp_path):
     with pytest.raises(FileNotFoundError, match="Expected a folder with part tables, got"):
         load_parts(tmp_path)
     save_parts({LAYER: table}, tmp_path)
-    arrays = tmp_path / "features.13.parts.safetensors"
-    whole = arrays.read_bytes()
-    arrays.write_bytes(whole[:-4] + b"\0\0\0\1")
-    with pytest.raises(ValueError, match=r"Expected a part table of this pellucid, .*of another table"):
+    file = tmp_path / "features.13.parts.safetensors"
+    whole = file.read_bytes()
+    pair = as_pair(file)
+    same(load_parts(tmp_path)[LAYER], load_parts(tmp_path)[LAYER])
+    assert load_parts(tmp_path)[LAYER].summary() == table.summary()
+    file.write_bytes(file.read_bytes()[:-4] + b"\0\0\0\1")
+    with pytest.raises(TableError, match=r"Expected a part table, .*expected the arrays in .* that it was written with"):
         load_parts(tmp_path)
-    arrays.write_bytes(whole)
-    head = tmp_path / "features.13.parts.json"
-    content = json.loads(head.read_text())
-    for key, value in (("schema", 99), ("kind", "another"), ("parts", 3)):
-        head.write_text(json.dumps(content | {key: value}))
-        with pytest.raises(ValueError, match="Expected a part table of this pellucid"):
+    pair.unlink()
+    for damage, says in (
+        ({"schema": 99}, "of version 2 or older, got .* of version 99"),
+        ({"put": {"parts": 3}}, "parts: expected a list, got 3"),
+        ({"put": {"parts[0]": ["car"]}}, r'parts\[0\]: expected a list of 2, got \["car"\]'),
+        ({"put": {"facts.network": {"name": 3}}}, "facts.network.name: expected text, got 3"),
+        ({"put": {"names": {"x": "y"}}}, "names: expected names that stand for a whole number"),
+        ({"put": {"regions": ["elsewhere"]}}, "probability/elsewhere: expected an array float64 .*, got none"),
+        ({"fill": {"spread": -1}}, "spread: expected values of at least 0, got -1"),
+        ({"fill": {"strength": np.nan}}, "strength: expected finite values, got NaN"),
+        ({"arrays": lambda arrays: arrays.update(pictures=np.zeros(99, np.int64))}, "pictures: expected an array int64"),
+    ):
+        file.write_bytes(whole)
+        rewrite(file, **damage)
+        with pytest.raises(TableError, match=says) as caught:
             load_parts(tmp_path)
+        assert "\n" not in str(caught.value)
 
 
 def test_the_csv_says_what_the_table_says(table):

@@ -1,16 +1,17 @@
 """Mining in a network whose channels are known: which patterns come out was put in."""
 
-import json
 from dataclasses import replace
 
 import pytest
 import torch
 from PIL import Image
+from tests.bundles import as_pair, rewrite
 from torch import nn
 
 import pellucid as pl
 from pellucid.units.patterns import Patterns, load_patterns, mine, overlay, region, region_box
 from pellucid.units.patterns.mining import held_out
+from pellucid.units.patterns.patterns import PatternsError
 
 PLANTED = {0: (1, 4, 7), 1: (0, 3, 5), 2: (2, 6, 8)}
 EVERY = 4  # images of a class of which one has not its pattern
@@ -199,20 +200,43 @@ def test_saved_and_loaded(net, found, tmp_path):
     assert again.to_json() == found.to_json()
     assert torch.equal(again.scale, found.scale)
     assert torch.equal(again.patterns[0].occurrences[0].evidence, found.patterns[0].occurrences[0].evidence)
-    bytes_ = [(tmp_path / name).read_bytes() for name in ("patterns.json", "patterns.safetensors")]
+    stored = (tmp_path / "patterns.safetensors").read_bytes()
     again.save(tmp_path)
-    assert bytes_ == [(tmp_path / name).read_bytes() for name in ("patterns.json", "patterns.safetensors")]
+    assert (tmp_path / "patterns.safetensors").read_bytes() == stored
     other = made()
     other.module.fc.bias.data += 1
     with pytest.raises(ValueError, match="Expected patterns of this network, `Templates` with weights"):
         load_patterns(tmp_path, other)
-    content = json.loads((tmp_path / "patterns.json").read_text())
-    content["kind"] = "something"
-    (tmp_path / "patterns.json").write_text(json.dumps(content))
-    with pytest.raises(ValueError, match="got damaged ones"):
-        load_patterns(tmp_path)
-    with pytest.raises(FileNotFoundError, match=r"Expected a folder with patterns.json"):
+    with pytest.raises(FileNotFoundError, match=r"Expected a folder with patterns.safetensors"):
         load_patterns(tmp_path / "none")
+    pair = as_pair(tmp_path / "patterns.safetensors", digest=False)
+    for file in (tmp_path, pair):
+        assert load_patterns(file, net).to_json() == found.to_json()
+    pair.write_text(pair.read_text().replace("pellucid patterns", "something"))
+    with pytest.raises(PatternsError, match="which is something else"):
+        load_patterns(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"put": {"settings.top": 0}}, r"settings: expected `top` to be at least 1, got 0"),
+        ({"put": {"patterns[0].channels": []}}, r"patterns\[0\].channels: expected a list of at least 1"),
+        ({"put": {"patterns[1].channels": [99]}}, r"patterns\[1\].channels: expected channels below \d+, got 99"),
+        ({"put": {"patterns[0].mined.own": 10**6}}, r"patterns\[0\].mined: expected parts of the images"),
+        ({"put": {"patterns[0].occurrences[0].cells[0]": ...}}, r"occurrences\[0\]: expected a cell and a field"),
+        ({"put": {"patterns[0].occurrences[0]": ...}}, r"evidence: expected an array floating"),
+        ({"put": {"size": [0, 8]}}, r"size\[0\]: expected a whole number of at least 1, got 0"),
+        ({"fill": {"scale": float("nan")}}, "scale: expected finite values"),
+        ({"fill": {"evidence": 2}}, "evidence: expected values of at most 1, got 2.0"),
+    ],
+)  # fmt: skip
+def test_damaged_patterns(found, tmp_path, change, says):
+    found.save(tmp_path)
+    rewrite(tmp_path / "patterns.safetensors", **change)
+    with pytest.raises(PatternsError, match=says) as caught:
+        load_patterns(tmp_path)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_class_without_patterns_is_noted(net):

@@ -1,30 +1,27 @@
-"""Part tables on disk: per layer ``<stem>.parts.json`` (what it is), ``<stem>.parts.safetensors`` (its arrays) and
-``<stem>.parts.csv`` (a row per filter, for people). A table that is loaded equals the one that was saved, to the last bit.
+"""Part tables on disk: per layer ``<stem>.parts.safetensors`` (`pellucid.core.bundle`) and ``<stem>.parts.csv`` (a row per
+filter, for people). A table that is loaded equals the one that was saved, to the last bit.
 """
 
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
-import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 import numpy as np
-import torch
-from safetensors import SafetensorError
-from safetensors.numpy import load_file
 
-from pellucid.core.storage import write_arrays, write_json, write_text
+from pellucid.core.bundle import Arrays, Kind
+from pellucid.core.documents import Count, DocumentError, FlawError, convert
+from pellucid.core.storage import write_text
 from pellucid.data.parts.source import PartKey
 from pellucid.interpretable.parts.table import Examples, PartTable
 
-KIND, SCHEMA = "pellucid part table", 1
-ENDINGS = (".json", ".safetensors", ".csv")
+ENDINGS = (".safetensors", ".csv")
 _ARRAYS = (
     "pictures",
     "masked",
@@ -36,12 +33,58 @@ _ARRAYS = (
     "chance_spread",
     "center_spread",
 )
-_DRAWS = ("interpretability", "instability", "filter interpretability", "filter instability")
+_FEW, _MANY = ("interpretability", "instability"), ("filter interpretability", "filter instability")
 _COLUMNS = (
     *("filter", "class", "part", "interpretability", "interpretability_low", "interpretability_high"),
     *("interpretability_by_chance", "steadiest_class", "steadiest_part", "instability", "instability_low"),
     *("instability_high", "instability_by_chance", "instability_of_own_class", "threshold"),
 )
+
+
+class TableError(DocumentError):
+    """A stored part table that cannot be read."""
+
+
+class _Network(msgspec.Struct, frozen=True):
+    name: str = "a network"
+
+
+class _Source(msgspec.Struct, frozen=True):
+    name: str = "–"
+
+
+class _Settings(msgspec.Struct, frozen=True):
+    seed: int | None = None
+
+
+class _Known(msgspec.Struct, frozen=True):
+    """Facts that are read by name; others are only shown."""
+
+    network: _Network = _Network()
+    parts: _Source = _Source()
+    settings: _Settings = _Settings()
+    images: Count = 0
+    input_size: tuple[Count, Count] | None = None
+    start: tuple[float, float] | None = None
+    stride: tuple[float, float] | None = None
+    cells: tuple[Count, Count] | None = None
+
+
+class _Noted(msgspec.Struct, frozen=True):
+    facts: _Known
+
+
+class PartFacts(msgspec.Struct, frozen=True):
+    """What a stored table says of itself; ``names``: of the pictures of its examples, by number."""
+
+    layer: str
+    parts: Annotated[tuple[tuple[str, str], ...], msgspec.Meta(min_length=1)]
+    regions: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
+    names: dict[int, str]
+    facts: dict[str, Any]
+
+
+TABLE = Kind("pellucid part table", 2, PartFacts, "measuring again with `pellucid parts`", TableError)
 
 
 def save_parts(
@@ -51,50 +94,45 @@ def save_parts(
 
     Raises ValueError for facts that JSON does not have.
     """
-    place = Path(folder)
-    place.mkdir(parents=True, exist_ok=True)
     names = []
     for stem, table in zip(
         file_stems(tables) if stems is None else map(stems.__getitem__, tables), tables.values(), strict=True
     ):
-        head, arrays, rows = (stem + ending for ending in ENDINGS)
-        write_arrays(
-            place / arrays, {key: torch.from_numpy(np.array(value)) for key, value in _arrays(table).items()}
-        )
-        content = {
-            "kind": KIND,
-            "schema": SCHEMA,
+        facts = {
             "layer": table.layer,
             "parts": [list(key) for key in table.keys],
             "regions": list(table.regions),
-            "names": {}
-            if table.examples is None
-            else {str(k): name for k, name in table.examples.names.items()},
+            "names": {} if table.examples is None else dict(table.examples.names),
             "summary": table.summary(),
             "facts": dict(table.facts),
-            "sha256": hashlib.sha256((place / arrays).read_bytes()).hexdigest(),
         }
-        write_json(place / head, content)
-        write_text(place / rows, to_csv(table))
-        names += [head, arrays, rows]
+        head, rows = (Path(folder) / f"{stem}{ending}" for ending in ENDINGS)
+        TABLE.write(head, facts, _arrays(table))
+        write_text(rows, to_csv(table))
+        names += [head.name, rows.name]
     return names
 
 
 def load_parts(folder: str | Path) -> dict[str, PartTable]:
     """All part tables of a folder by layer; other files are passed over.
 
-    Raises FileNotFoundError where there is none, ValueError for one that is damaged or of a newer pellucid.
+    Raises FileNotFoundError where there is none, ValueError (TableError) for one that is damaged or of a newer pellucid.
     """
-    place = Path(folder)
-    found: dict[str, PartTable] = {}
-    for file in sorted(place.glob(f"*.parts{ENDINGS[0]}")):
-        table = _load(file)
-        found[table.layer] = table
-    if not found:
+    tables = [read_parts(file) for file in TABLE.files(Path(folder))]
+    if not tables:
         raise FileNotFoundError(
-            f"Expected a folder with part tables, got `{place}`, which holds none; try the folder of `pellucid parts`."
+            f"Expected a folder with part tables, got `{folder}`, which holds none; try the folder of `pellucid parts`."
         )
-    return found
+    return {table.layer: table for table in tables}
+
+
+def read_parts(file: Path) -> PartTable:
+    """The table of a file. Raises FileNotFoundError, and TableError for a damaged file or another."""
+    bundle = TABLE.read(file)
+    try:
+        return _table(bundle.facts, bundle.arrays)
+    except FlawError as flaw:
+        raise TABLE.damaged(file, flaw) from None
 
 
 def file_stems(layers: Mapping[str, Any]) -> list[str]:
@@ -185,36 +223,48 @@ def _arrays(table: PartTable) -> dict[str, Any]:
     return found
 
 
-def _load(file: Path) -> PartTable:
-    arrays = file.with_name(file.name.removesuffix(ENDINGS[0]) + ENDINGS[1])
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-        if content.get("kind") != KIND or content["schema"] > SCHEMA:
-            raise ValueError(f"of schema {content.get('schema')}")
-        if hashlib.sha256(arrays.read_bytes()).hexdigest() != content["sha256"]:
-            raise ValueError(f"whose arrays in {arrays.name} are of another table")
-        held = load_file(arrays)
-        arrays_of: dict[str, Any] = {name: held.get(name) for name in _ARRAYS}
-        examples = None
-        if "examples/images" in held:
-            images, cells, maxima = (held[f"examples/{name}"] for name in ("images", "cells", "maxima"))
-            names = {int(number): name for number, name in content["names"].items()}
-            examples = Examples(images, cells, maxima, names)
-        return PartTable(
-            layer=content["layer"],
-            keys=tuple(PartKey(*key) for key in content["parts"]),
-            probability={region: held[f"probability/{region}"] for region in content["regions"]},
-            chance_probability=_group(held, "chance", content["regions"]),
-            draws=_group(held, "draws", _DRAWS),
-            examples=examples,
-            facts=content["facts"],
-            **arrays_of,
-        )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
-        raise ValueError(
-            f"Expected a part table of this pellucid, got `{file}` ({error}); try measuring again."
-        ) from error
+def _table(facts: PartFacts, arrays: Arrays) -> PartTable:
+    """The table of a file's facts and arrays, checked to fit together. Raises FlawError."""
+    convert({"facts": facts.facts}, _Noted)
+    keys = tuple(PartKey(*key) for key in facts.parts)
+    if len(set(keys)) < len(keys) or len(set(facts.regions)) < len(facts.regions):
+        raise FlawError("parts: expected parts and regions of different names, got two of one")
+    parts, classes = len(keys), len({key.object_class for key in keys})
+    filters = len(arrays.take("thresholds", np.float32, (None,), infinite=True))
+    square = filters, parts
+    shares = {f"probability/{region}": True for region in facts.regions}
+    shares |= {f"chance/{region}": False for region in facts.regions}
+    read = {
+        name: arrays.take(name, np.float64, square, 0, 1, nan=True)
+        for name, needed in shares.items()
+        if needed or name in arrays
+    }
+    draws = {name: arrays.optional(f"draws/{name}", np.float64, (None,), nan=True) for name in _FEW}
+    draws |= {name: arrays.optional(f"draws/{name}", np.float64, (None, filters), nan=True) for name in _MANY}
+    return PartTable(
+        facts.layer,
+        keys,
+        arrays.take("pictures", np.int64, (classes,), 0),
+        arrays.take("masked", np.int64, (parts,), 0),
+        arrays.take("landmarked", np.int64, (parts,), 0),
+        arrays.take("thresholds", np.float32, (filters,), infinite=True),
+        arrays.take("strength", np.float64, (filters, classes), infinite=True),
+        {region: read[f"probability/{region}"] for region in facts.regions},
+        arrays.take("spread", np.float64, square, 0, nan=True),
+        arrays.take("used", np.int64, square, 0),
+        {region: read[f"chance/{region}"] for region in facts.regions if f"chance/{region}" in read},
+        arrays.optional("chance_spread", np.float64, square, 0, nan=True),
+        arrays.optional("center_spread", np.float64, (parts,), 0, nan=True),
+        {name: values for name, values in draws.items() if values is not None},
+        _examples(facts, arrays, filters),
+        facts.facts,
+    )
 
 
-def _group(held: Mapping[str, Any], kind: str, names: Sequence[str]) -> dict[str, Any]:
-    return {name: held[f"{kind}/{name}"] for name in names if f"{kind}/{name}" in held}
+def _examples(facts: PartFacts, arrays: Arrays, filters: int) -> Examples | None:
+    if "examples/images" not in arrays:
+        return None
+    images = arrays.take("examples/images", np.int64, (filters, None), -1)
+    cells = arrays.take("examples/cells", np.int64, (*images.shape, 2))
+    maxima = arrays.take("examples/maxima", np.float64, images.shape, infinite=True)
+    return Examples(images, cells, maxima, facts.names)

@@ -6,26 +6,25 @@ number of channels they were mined with; `Patterns.present` applies it to the ma
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from pellucid.core.bundle import SUFFIX, Arrays, Kind
+from pellucid.core.documents import Count, DocumentError, FlawError, Positive
 from pellucid.core.geometry import Geometry
 from pellucid.core.network import Network
 from pellucid.core.registry import UnknownNameError, suggest
-from pellucid.core.storage import fingerprint, write_arrays, write_json
+from pellucid.core.storage import fingerprint
 from pellucid.units.patterns.settings import Mining
 from pellucid.units.patterns.shares import Shares
 from pellucid.units.patterns.transactions import at_cells, members, peaks, winning
 
-SCHEMA = 1
-KIND = "pellucid patterns"
 Box = tuple[int, int, int, int]
 
 
@@ -155,8 +154,6 @@ class Patterns:
     def to_json(self) -> dict[str, Any]:
         """Everything but maps and scales, as JSON can hold it."""
         return {
-            "kind": KIND,
-            "schema": SCHEMA,
             "network": {"name": self.network, "sha256": self.sha256},
             "layer": self.layer,
             "size": list(self.size),
@@ -169,43 +166,76 @@ class Patterns:
         }
 
     def save(self, folder: str | Path, stem: str = "patterns") -> Path:
-        """Write ``patterns.json`` and ``patterns.safetensors``; returns the folder. Read back by `load_patterns`."""
-        target = Path(folder)
-        target.mkdir(parents=True, exist_ok=True)
+        """Write ``<stem>.safetensors``; returns the folder. Read back by `load_patterns`."""
         evidence = [found.evidence for one in self.patterns for found in one.occurrences]
         arrays = {"scale": self.scale}
         if evidence:
             arrays["evidence"] = torch.stack(evidence)
-        write_arrays(target / f"{stem}.safetensors", arrays)
-        write_json(target / f"{stem}.json", self.to_json())
-        return target
+        return PATTERNS.write(Path(folder) / f"{stem}{SUFFIX}", self.to_json(), arrays).parent
+
+
+class PatternsError(DocumentError):
+    """Stored patterns that cannot be read."""
+
+
+class _Origin(msgspec.Struct, frozen=True):
+    name: str
+    sha256: str
+
+
+class _Occurrence(msgspec.Struct, frozen=True):
+    image: Count
+    held_out: bool
+    cells: tuple[tuple[Count, Count], ...]
+    fields: tuple[tuple[Count, Count, Count, Count], ...]
+
+
+class _Pattern(msgspec.Struct, frozen=True):
+    name: str = msgspec.field(name="class")
+    target: Count
+    channels: Annotated[tuple[Count, ...], msgspec.Meta(min_length=1)]
+    mined: Shares
+    held_out: Shares | None
+    occurrences: tuple[_Occurrence, ...]
+
+
+class _Facts(msgspec.Struct, frozen=True):
+    """What stored patterns say of themselves."""
+
+    network: _Origin
+    layer: str
+    size: tuple[Positive, Positive]
+    geometry: Geometry
+    labels: str
+    settings: Mining
+    classes: tuple[Summary, ...]
+    patterns: tuple[_Pattern, ...]
+    notes: tuple[str, ...]
+
+
+PATTERNS = Kind("pellucid patterns", 2, _Facts, "mining them anew with `pellucid patterns`", PatternsError)
 
 
 def load_patterns(folder: str | Path, net: Network | None = None) -> Patterns:
     """The patterns that `Patterns.save` or ``pellucid patterns`` wrote into a folder, or those of one file.
 
-    Raises FileNotFoundError where there are none, ValueError for damaged files and, with ``net``, for another network's.
+    Raises FileNotFoundError where there are none, ValueError (PatternsError) for damaged files and, with ``net``, for another
+    network's.
     """
     place = Path(folder)
-    file = place if place.suffix == ".json" else place / "patterns.json"
-    if not file.is_file():
+    file = place if place.suffix in (".json", SUFFIX) else place / "patterns.json"
+    if not file.is_file() and not file.with_suffix(SUFFIX).is_file():
         raise FileNotFoundError(
-            f"Expected a folder with patterns.json, got `{folder}`; try `pellucid patterns --out FOLDER` first."
+            f"Expected a folder with patterns.safetensors, got `{folder}`; try `pellucid patterns --out FOLDER` first."
         )
+    bundle = PATTERNS.read(file)
     try:
-        from safetensors.torch import load
-
-        content = json.loads(file.read_text(encoding="utf-8"))
-        arrays = load(file.with_suffix(".safetensors").read_bytes())
-        found = _read(content, arrays)
-    except Exception as error:  # a damaged file fails in many ways
-        raise ValueError(
-            f"Expected patterns that `pellucid patterns` wrote, got damaged ones in `{folder}` ({type(error).__name__}: "
-            f"{error}); mine them anew."
-        ) from error
+        patterns = _read(bundle.facts, bundle.arrays)
+    except FlawError as flaw:
+        raise PATTERNS.damaged(file, flaw) from None
     if net is not None:
-        found.check(net)
-    return found
+        patterns.check(net)
+    return patterns
 
 
 def _row(one: Pattern) -> dict[str, Any]:
@@ -227,31 +257,43 @@ def _row(one: Pattern) -> dict[str, Any]:
     }
 
 
-def _read(content: Mapping[str, Any], arrays: Mapping[str, Tensor]) -> Patterns:
-    if content["kind"] != KIND or content["schema"] != SCHEMA:
-        raise ValueError(f"kind {content['kind']!r}, schema {content['schema']!r}")
-    evidence = iter(arrays.get("evidence", ()))
+def _read(facts: _Facts, arrays: Arrays) -> Patterns:
+    """The patterns of a file, checked to fit together. Raises FlawError."""
+    scale = torch.from_numpy(arrays.take("scale", "floating", (None,), 0))
+    count = sum(len(row.occurrences) for row in facts.patterns)
+    stored = arrays.take("evidence", "floating", (count, None, None), 0, 1) if count else ()
+    evidence = iter(map(torch.from_numpy, stored))
     patterns = []
-    for row in content["patterns"]:
-        occurrences = tuple(
-            Occurrence(
-                one["image"],
-                one["held_out"],
-                tuple((cell[0], cell[1]) for cell in one["cells"]),
-                tuple((box[0], box[1], box[2], box[3]) for box in one["fields"]),
-                next(evidence),
+    for place, row in enumerate(facts.patterns):
+        path = f"patterns[{place}]"
+        if max(row.channels) >= len(scale):
+            raise FlawError(f"{path}.channels: expected channels below {len(scale)}, got {max(row.channels)}")
+        for name, shares in (("mined", row.mined), ("held_out", row.held_out)):
+            if shares is not None and not shares.possible:
+                raise FlawError(f"{path}.{name}: expected parts of the images, got {shares}")
+        occurrences = []
+        for number, each in enumerate(row.occurrences):
+            if not len(each.cells) == len(each.fields) == len(row.channels):
+                raise FlawError(
+                    f"{path}.occurrences[{number}]: expected a cell and a field of {len(row.channels)} channels, got "
+                    f"{len(each.cells)} and {len(each.fields)}"
+                )
+            occurrences.append(Occurrence(each.image, each.held_out, each.cells, each.fields, next(evidence)))
+        patterns.append(
+            Pattern(
+                row.name, row.target, facts.layer, row.channels, row.mined, row.held_out, tuple(occurrences)
             )
-            for one in row["occurrences"]
         )
-        held = row["held_out"]
-        made = Pattern(
-            row["class"], row["target"], content["layer"], tuple(row["channels"]), Shares(**row["mined"]),
-            None if held is None else Shares(**held),
-        )  # fmt: skip
-        patterns.append(replace(made, occurrences=occurrences))
-    geometry = {key: (value[0], value[1]) for key, value in content["geometry"].items()}
     return Patterns(
-        content["layer"], tuple(patterns), tuple(Summary(**one) for one in content["classes"]), arrays["scale"],
-        Mining(**content["settings"]), Geometry(**geometry), (content["size"][0], content["size"][1]),
-        content["network"]["name"], content["network"]["sha256"], content["labels"], tuple(content["notes"]),
-    )  # fmt: skip
+        facts.layer,
+        tuple(patterns),
+        facts.classes,
+        scale,
+        facts.settings,
+        facts.geometry,
+        facts.size,
+        facts.network.name,
+        facts.network.sha256,
+        facts.labels,
+        facts.notes,
+    )

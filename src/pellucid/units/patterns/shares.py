@@ -33,6 +33,11 @@ class Shares:
     rest_images: int
 
     @property
+    def possible(self) -> bool:
+        """Whether no more images have the pattern than there are."""
+        return 0 <= self.own <= self.own_images and 0 <= self.rest <= self.rest_images
+
+    @property
     def share(self) -> float:
         """Of the class's images; NaN where there are none."""
         return self.own / self.own_images if self.own_images else math.nan
