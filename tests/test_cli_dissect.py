@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from safetensors.numpy import load_file
+from tests.bundles import facts_of
 from tests.commandline import call, network_file, picture, zero
 from tests.processes import interrupted, stopped
 
@@ -341,7 +342,7 @@ def test_painted_pictures_join_the_pages_of_a_finished_run(net, copy, painted, c
     assert "only the pages are made again" in capsys.readouterr().err
     assert stored(copy) == before
     units = units_of(copy / "features.9.html")
-    rows = json.loads((painted / "visualization.json").read_text(encoding="utf-8"))["images"]
+    rows = facts_of(painted / "visualization.safetensors")["images"]
     assert [unit["unit"] for unit in units if "painted" in unit] == [0, 1, 2, 3]
     for unit, row in zip(units, rows, strict=False):
         expected = f"failed: {row['status']}" if row["status"] != "ok" else times(row["certificate"]["ratio"])
@@ -375,7 +376,7 @@ def test_explain_shows_what_was_painted(net, painted, tmp_path, capsys):
     out = tmp_path / "out"
     assert call("explain", "--pictures", painted, "--pictures", painted, photo, *given, "--out", out) == 0
     document = json.loads((out / "a.json").read_text(encoding="utf-8"))
-    rows = json.loads((painted / "visualization.json").read_text(encoding="utf-8"))["images"]
+    rows = facts_of(painted / "visualization.safetensors")["images"]
     ratios = {row["label"]: row["certificate"]["ratio"] for row in rows}
     shown = {f"features.9:{one['unit']}": one["painted"] for one in document["neurons"]}
     having = {label: one for label, one in shown.items() if one is not None}

@@ -4,6 +4,7 @@ import json
 
 import pytest
 from PIL import Image
+from tests.bundles import facts_of
 from tests.commandline import network_file, picture
 
 from pellucid.commands.patterns import run
@@ -98,7 +99,7 @@ def test_patterns_are_painted_by_other_methods_too(mined, tmp_path, monkeypatch)
     name = load_patterns(mined).patterns[0].name
     arguments = ["--patterns", str(mined), "--target", name, "--steps", "2", "--octaves", "1", "--size", "48"]
     assert visualize([*arguments, "--out", str(tmp_path)]) == 0
-    rows = json.loads((tmp_path / "visualization.json").read_text())["images"]
+    rows = facts_of(tmp_path / "visualization.safetensors")["images"]
     assert len(rows) == 1
     assert all(
         f"features.30:{k}" in rows[0]["label"] for k in load_patterns(mined).of_class(name)[0].channels

@@ -13,7 +13,7 @@ from PIL import Image
 from pellucid.data.concepts.base import Concept
 from pellucid.report.dissection import axis_end, write_dissection
 from pellucid.report.dissection_compare import write_comparison
-from pellucid.visualization.stored import Stored
+from pellucid.visualization.result import Stored
 
 
 def _load():

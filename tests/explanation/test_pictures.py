@@ -18,6 +18,7 @@ from pellucid.core.storage import fingerprint
 from pellucid.data.images import ImageError
 from pellucid.explanation.pictures import SIDE, caption, pictures_for, times
 from pellucid.report import render_page
+from pellucid.visualization.result import PicturesError, write_facts
 
 UNITS = 8
 
@@ -175,7 +176,7 @@ def test_the_same_weights_may_have_another_name(net, photo, order, tmp_path):
 def test_what_is_no_folder_of_pictures(net, photo, tmp_path):
     for folder in (tmp_path, tmp_path / "none", str(tmp_path)):
         with pytest.raises(
-            ValueError, match=r"Expected a folder of pictures with its visualization.json, got"
+            FileNotFoundError, match=r"Expected a folder of painted pictures, got .*, which holds none"
         ):
             explained(net, photo, folder)
     for wrong in (3, [3], {"two:1": "a.png"}):
@@ -184,25 +185,39 @@ def test_what_is_no_folder_of_pictures(net, photo, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "damage",
+    ("damage", "says"),
     [
-        {"file": None},
-        {"file": "../a.png"},
-        {"label": 3},
-        {"status": None},
-        {"certificate": {"ratio": "much"}},
-        {"certificate": {"ratio": math.nan}},
-        {"certificate": None},
+        ({"file": None}, r"images\[0\].file: expected text, got null"),
+        ({"file": "../a.png"}, r'images\[0\].file: expected the name of a file in the same folder, got "../a.png"'),
+        ({"file": "/etc/hostname"}, r"images\[0\].file: expected the name of a file in the same folder"),
+        ({"file": "out.png"}, r"images\[0\].file: expected a file in the folder, got a link out of it"),
+        ({"label": 3}, r"images\[0\].label: expected text, got 3"),
+        ({"status": None}, r"images\[0\].status: expected text, got null"),
+        ({"certificate": {"ratio": "much"}}, r'images\[0\].certificate.ratio: expected a number or null, got "much"'),
+        ({"certificate": {"ratio": math.nan}}, "expected finite numbers, got NaN"),
+        ({"certificate": None}, r"images\[0\].certificate: expected an object, got null"),
     ],
-)
-def test_damaged_facts_are_refused(damage, net, photo, tmp_path):
+)  # fmt: skip
+def test_damaged_facts_are_refused(damage, says, net, photo, tmp_path):
     folder = folder_of(tmp_path / "p", [("two:1", "ok", 2.0)])
     noise(0).save(tmp_path / "a.png")
+    (folder / "out.png").symlink_to(tmp_path / "a.png")
     facts = json.loads((folder / "visualization.json").read_text())
     facts["images"][0].update(damage)
     (folder / "visualization.json").write_text(json.dumps(facts))
-    with pytest.raises(ValueError, match=r"Expected whole facts in `.*visualization.json`, got damaged ones"):
+    with pytest.raises(PicturesError, match=says) as caught:
         explained(net, photo, folder)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_of_before_and_one_of_now_are_the_same(net, photo, order, tmp_path):
+    old = folder_of(tmp_path / "old", [(f"two:{order[0]}", "ok", 2.0)])
+    new = folder_of(tmp_path / "new", [(f"two:{order[0]}", "ok", 2.0)])
+    facts = json.loads((new / "visualization.json").read_text())
+    write_facts(new / "visualization.safetensors", facts, torch.zeros(1, 1))
+    (new / "visualization.json").write_text("what was there before does not count any more")
+    for folder in (old, new):
+        assert explained(net, photo, folder, units=1).neurons[0].painted.ratio == 2.0
 
 
 def test_a_file_that_is_no_picture_is_refused_and_one_that_is_gone_is_missing(net, photo, order, tmp_path):

@@ -10,6 +10,7 @@ from tests.networks import images, lively
 from torch import nn
 
 import pellucid as pl
+from pellucid.core import documents
 from pellucid.core.registry import UnknownNameError
 from pellucid.core.storage import fingerprint
 from pellucid.interpretable import Interpretation, Masking, Templates, interpret, learning, maskings, release
@@ -210,6 +211,6 @@ def test_receptive_fields_and_layers_see_through_the_masks():
 def test_an_interpretation_goes_through_json():
     for templates in (None, Templates(norm="l1", mode="released")):
         one = how(templates)
-        assert Interpretation.from_dict(one.to_dict()) == one
-    with pytest.raises(ValueError, match="Expected how a network was made interpretable"):
-        Interpretation.from_dict({"layers": ["a"]})
+        assert documents.convert(documents.plain(one), Interpretation) == one
+    with pytest.raises(documents.FlawError, match="above: expected a value, got none"):
+        documents.convert({"layers": ["a"]}, Interpretation)

@@ -23,7 +23,7 @@ from pellucid.dissection.table import UnitTable
 from pellucid.report import dissection_words as say
 from pellucid.report.dissection import BUDGET, Store, file_names, layer_data, runs, side_for, write_dissection
 from pellucid.report.dissection_compare import differences, lines, write_comparison
-from pellucid.visualization.stored import Stored
+from pellucid.visualization.result import Stored
 
 STATIC = Path(pellucid.report.__file__).parent / "static"
 

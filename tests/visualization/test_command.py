@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from tests.bundles import facts_of
 from tests.commandline import network_file, picture
 
 import pellucid as pl
@@ -56,7 +57,7 @@ def test_units_classes_and_a_layer(net, tmp_path, capsys):
         )
         == 0
     )
-    facts = json.loads((tmp_path / "visualization.json").read_text())
+    facts = facts_of(tmp_path / "visualization.safetensors")
     labels = [f"features.9:{k}" for k in (0, 1, 2, 5)] + [
         "features.16:0",
         "features.16:1",
@@ -76,7 +77,7 @@ def test_all_classes_by_default_and_real_pictures(net, tmp_path, capsys):
     for k in range(3):
         picture(tmp_path / "photos" / f"{k}.png", seed=k)
     assert call(net, tmp_path / "out", "--images", tmp_path / "photos") == 0
-    facts = json.loads((tmp_path / "out" / "visualization.json").read_text())
+    facts = facts_of(tmp_path / "out" / "visualization.safetensors")
     assert [row["label"] for row in facts["images"]][:2] == ["class airliner", "class helicopter"]
     assert {row["certificate"]["real images"] for row in facts["images"]} == {3}
 
@@ -85,7 +86,7 @@ def test_the_same_command_gives_the_same_bytes(net, tmp_path):
     for name in ("a", "b"):
         call(net, tmp_path / name, "--units", "features.9:1")
     files = [path.name for path in (tmp_path / "a").iterdir() if path.name != "run.json"]
-    assert len(files) == 4
+    assert len(files) == 3
     assert all((tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes() for name in files)
 
 
@@ -101,7 +102,7 @@ def test_ctrl_c_keeps_what_is_there(net, tmp_path, monkeypatch):
     monkeypatch.setattr(ascent, "_gradients", interrupted)
     with pytest.raises(KeyboardInterrupt, match="20 of 20 pictures are there"):
         call(net, tmp_path, "--layer", "features.16", "--first", 20)
-    facts = json.loads((tmp_path / "visualization.json").read_text())
+    facts = facts_of(tmp_path / "visualization.safetensors")
     assert not facts["finished"]
     assert all((tmp_path / row["file"]).is_file() for row in facts["images"])
 

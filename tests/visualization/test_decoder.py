@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.numpy import save_file
+from tests.bundles import rewrite, taken_apart
 from tests.networks import PlainNet, wrap
 
 from pellucid.visualization.decoder import (
@@ -244,15 +246,53 @@ def test_bad_input(net, layer, trained, tmp_path):
     other = wrap(PlainNet(), seed=4)
     with pytest.raises(DecoderError, match="Expected a decoder of this network, `PlainNet` with weights"):
         load_decoder(file, other)
-    from safetensors.torch import save_file
-
-    save_file({"a": torch.zeros(2)}, str(tmp_path / "a.safetensors"), {"architecture": "scenes-vgg"})
-    with pytest.raises(DecoderError, match="got other weights in"):
+    save_file({"a": np.zeros(2)}, str(tmp_path / "a.safetensors"), {"architecture": "scenes-vgg"})
+    with pytest.raises(DecoderError, match="which is something else"):
         load_decoder(tmp_path / "a.safetensors")
     (tmp_path / "b.safetensors").write_bytes(file.read_bytes()[:2000])
     with pytest.raises(ValueError, match="Expected"):
         load_decoder(tmp_path / "b.safetensors")
     assert decoder.layer == layer
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"put": {"decoder.convolutions": 10**7}}, "decoder.convolutions: expected a whole number of at most 64, got 10000000"),
+        ({"put": {"decoder.width": 1e9}}, "decoder.width: expected a number of at most 64.0, got 1000000000.0"),
+        ({"put": {"decoder.width": 60}}, r"layers.0.weight: expected an array \[1920 .*\], got \["),
+        ({"put": {"decoder.shape": [16, 60000, 60000]}}, "decoder: expected a layer with a smaller map than the picture"),
+        ({"put": {"decoder.picture[1]": 0}}, r"decoder.picture\[1\]: expected a whole number of at least 1, got 0"),
+        ({"put": {"facts.sha256": 5}}, "facts.sha256: expected text or null, got 5"),
+        ({"put": {"facts.layer": ["a"]}}, r'facts.layer: expected text, got \["a"\]'),
+        ({"fill": {"scale": 0}}, "scale: expected values above 0, got 0"),
+        ({"fill": {"layers.0.weight": float("nan")}}, "layers.0.weight: expected finite values, got NaN or infinity"),
+        ({"arrays": lambda arrays: arrays.pop("scale")}, "scale: expected an array .*, got none"),
+        ({"kind": "pellucid patterns"}, r"which is something else \(pellucid patterns\)"),
+        ({"schema": 3}, "Expected a decoder of version 2 or older"),
+    ],
+)  # fmt: skip
+def test_damaged_decoders(trained, tmp_path, change, says):
+    file = tmp_path / "d.safetensors"
+    file.write_bytes(trained[1].read_bytes())
+    rewrite(file, **change)
+    with pytest.raises(DecoderError, match=says) as caught:
+        load_decoder(file)
+    assert "\n" not in str(caught.value)
+
+
+def test_decoders_of_before_are_read(trained, tmp_path, net):
+    decoder, file = trained
+    head, arrays = taken_apart(file)
+    facts = {name: json.dumps(value) for name, value in head["facts"].items()}
+    old = tmp_path / "old.safetensors"
+    save_file(arrays, old, {"kind": "pellucid decoder", "schema": "1", **facts})
+    again = load_decoder(old, net, decoder.layer)
+    for name, value in load_decoder(file).state_dict().items():
+        assert torch.equal(again.state_dict()[name], value)
+    save_file(arrays, old, {"kind": "pellucid decoder", "schema": "1", **facts, "decoder": '{"width": NaN}'})
+    with pytest.raises(DecoderError, match="decoder: expected finite numbers, got NaN"):
+        load_decoder(old)
 
 
 @pytest.mark.parametrize(

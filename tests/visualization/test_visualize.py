@@ -1,10 +1,10 @@
 """The frame: what can be asked for, what comes out, what is left behind, what is refused."""
 
-import json
 import warnings
 
 import pytest
 import torch
+from tests.bundles import facts_of
 from tests.networks import PlainNet, ReusedReLU, wrap
 from torch import nn
 
@@ -290,7 +290,7 @@ def test_result_and_files(net, tmp_path):
     assert unit.ratio == pytest.approx(float(found.achieved[0]) / unit.best, rel=1e-4)
     assert found.certificate[1].best == pytest.approx(float(trace.score.max()), rel=1e-5)
     found.save(tmp_path)
-    facts = json.loads((tmp_path / "visualization.json").read_text())
+    facts = facts_of(tmp_path / "visualization.safetensors")
     assert [row["file"] for row in facts["images"]] == ["features.16-1.png", "class-class-2.png"]
     assert all((tmp_path / row["file"]).is_file() for row in facts["images"])
     assert facts["images"][0]["certificate"]["real images"] == 6
@@ -301,7 +301,7 @@ def test_result_and_files(net, tmp_path):
     assert kept["features.16:1"].ratio == pytest.approx(unit.ratio)
     with pytest.raises(ValueError, match="Expected pictures of `other`, got those of `PlainNet`"):
         stored(tmp_path, "other")
-    with pytest.raises(ValueError, match=r"Expected a folder of pictures with its visualization.json"):
+    with pytest.raises(FileNotFoundError, match=r"Expected a folder of painted pictures, got .* holds none"):
         stored(tmp_path / "nothing")
     assert found.sheet(columns=1).height > found.sheet(columns=2).height
     assert found[1].labels == ("class class 2",)

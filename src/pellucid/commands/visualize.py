@@ -38,7 +38,7 @@ _AT_ONCE = 16
 
 @dataclass(frozen=True)
 class Visualize(NetOptions):
-    """Paint what units or classes of a network want to see; writes a PNG each, sheet.png and visualization.json.
+    """Paint what units or classes of a network want to see; writes a PNG each, sheet.png and visualization.safetensors.
 
     The number in a caption compares with the best real picture: 1x or more is stronger than any of them. The method's own
     parameters are flags too.
@@ -225,8 +225,8 @@ def _real(net: Network, options: Visualize) -> Any:
 
 def _write(found: Visualization, directory: RunDirectory, options: Visualize) -> None:
     """Every picture under a name of its own, the sheet, the numbers; listed in run.json."""
-    from pellucid.core.storage import write_arrays, write_bytes, write_json
-    from pellucid.visualization.result import safe
+    from pellucid.core.storage import write_bytes
+    from pellucid.visualization.result import safe, write_facts
     from pellucid.visualization.sheet import png
 
     facts = found.to_json()
@@ -235,13 +235,11 @@ def _write(found: Visualization, directory: RunDirectory, options: Visualize) ->
         row["file"] = f"{stem}.png"
         write_bytes(directory.folder / row["file"], png(picture))
         directory.add(row, stem)
-    for stem, suffix in (("sheet", ".png"), ("visualization", ".json"), ("history", ".safetensors")):
+    for stem, suffix in (("sheet", ".png"), ("visualization", ".safetensors")):
         claimed = directory.claim(stem, [suffix])
         file = directory.folder / f"{claimed}{suffix}"
         if stem == "sheet":
             write_bytes(file, png(found.sheet(options.columns)))
-        elif stem == "history":
-            write_arrays(file, {"history": found.history.float()})
         else:
-            write_json(file, facts)
+            write_facts(file, facts, found.history)
         directory.keep(claimed)

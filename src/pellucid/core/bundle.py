@@ -285,6 +285,11 @@ def _header(content: bytes) -> tuple[dict[str, str], dict[str, tuple[str, tuple[
     return metadata, {name: (entry.dtype, entry.shape) for name, entry in tensors.items()}
 
 
+def read_arrays(file: Path) -> Arrays:
+    """The arrays of a safetensors file of any kind. Raises FileNotFoundError, FlawError."""
+    return _arrays(read_regular(file, LARGEST))
+
+
 def _start(file: Path) -> bytes:
     with file.open("rb") as stream:
         return stream.read(4096)
@@ -300,6 +305,13 @@ def _read_file(file: Path) -> tuple[_Head, Arrays]:
     if head.sha256 != digest(arrays):
         raise FlawError("sha256: expected the arrays that it was written with, got others")
     return head, arrays
+
+
+def check_size(wanted: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> None:
+    """That what a file asks to be built (tensors without memory) is no larger than what the file holds. Raises FlawError."""
+    asked, held = (sum(tensor.numel() for tensor in tensors.values()) for tensors in (wanted, state))
+    if asked > 8 * held + (1 << 20):
+        raise FlawError(f"expected a network of the {held:,} numbers of the file, got one of {asked:,}")
 
 
 def digest(arrays: Mapping[str, npt.NDArray[Any]]) -> str:

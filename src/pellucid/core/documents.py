@@ -53,7 +53,9 @@ class FlawError(ValueError):
     """What is wrong with a document, before its file is named: ``units[3].iou: expected a number, got "x"``."""
 
 
-def read_json(file: Path, schema: type[T], what: str, advice: str) -> T:
+def read_json(
+    file: Path, schema: type[T], what: str, advice: str, error: type[DocumentError] = DocumentError
+) -> T:
     """Read a JSON file through a schema.
 
     Args:
@@ -61,6 +63,7 @@ def read_json(file: Path, schema: type[T], what: str, advice: str) -> T:
         schema: A dataclass, a ``msgspec.Struct``, or any type that msgspec converts to.
         what: What the file should be, with its article: ``"a unit table"``.
         advice: What to try where it is damaged, as it stands after "try".
+        error: What is raised for a damaged file.
 
     Raises:
         FileNotFoundError: Where there is no such file.
@@ -82,7 +85,7 @@ def read_json(file: Path, schema: type[T], what: str, advice: str) -> T:
     except FileNotFoundError:
         raise FileNotFoundError(f"Expected {what}, got `{file}`, which is not there; try {advice}.") from None
     except FlawError as flaw:
-        raise damaged(file, what, flaw, advice) from None
+        raise damaged(file, what, flaw, advice, error) from None
 
 
 def damaged(
@@ -141,6 +144,22 @@ def convert(value: Any, schema: type[T]) -> T:
         return msgspec.convert(value, schema, str_keys=True)
     except msgspec.ValidationError as error:
         raise FlawError(_explained(value, schema, str(error))) from None
+
+
+def within(metadata: Mapping[str, str], name: str, schema: type[T]) -> T:
+    """A field of a file's metadata that holds JSON, through a schema. Raises FlawError with the path, from the name on."""
+    if name not in metadata:
+        raise FlawError(f"{name}: expected a value, got none")
+    try:
+        value = parse(metadata[name])
+    except FlawError as flaw:
+        raise FlawError(f"{name}: {flaw}") from None
+    try:
+        return convert(value, schema)
+    except FlawError as flaw:
+        text = str(flaw)
+        beside = text.startswith("the document: ")
+        raise FlawError(f"{name}: {text[14:]}" if beside else f"{name}.{text}") from None
 
 
 def plain(facts: Any) -> Any:

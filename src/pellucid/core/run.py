@@ -49,12 +49,20 @@ class Problem(msgspec.Struct, frozen=True):
 class Run(msgspec.Struct, frozen=True):
     """What a ``run.json`` says that is read again; more is written for people."""
 
-    schema: Annotated[int, msgspec.Meta(ge=1, le=SCHEMA)]
     command: Annotated[str, msgspec.Meta(min_length=1)]
-    files: tuple[str, ...]
+    schema: Annotated[int, msgspec.Meta(ge=1, le=SCHEMA)] = SCHEMA
+    files: tuple[str, ...] = ()
     results: tuple[dict[str, Any], ...] = ()
     problems: tuple[Problem, ...] = ()
     network: Network | None = None
+
+
+class _Claims(msgspec.Struct, frozen=True):
+    """What makes a ``run.json`` pellucid's, so that the files it names may be written over."""
+
+    schema: Annotated[int, msgspec.Meta(ge=1, le=SCHEMA)]
+    command: Annotated[str, msgspec.Meta(min_length=1)]
+    files: tuple[str, ...]
 
 
 class RunDirectory:
@@ -186,7 +194,7 @@ def _earlier_files(folder: Path) -> set[str]:
     if not file.exists():
         return set()
     try:
-        run = convert(parse(read_regular(file)), Run)
+        run = convert(parse(read_regular(file)), _Claims)
     except FlawError as flaw:
         raise FileExistsError(
             f"Expected a folder for the results, got `{folder}`, whose run.json ({flaw}) is not pellucid's; "

@@ -7,7 +7,6 @@ real one. A picture that did not switch its unit on, or that real pictures beat,
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,9 +16,10 @@ from typing import Any
 from PIL import Image
 
 from pellucid.core.network import Network
+from pellucid.core.run import read_run
 from pellucid.core.storage import fingerprint
 from pellucid.data.images import read_image
-from pellucid.visualization.stored import Stored, stored
+from pellucid.visualization.result import Stored, stored
 
 SIDE = 160  # of a picture on a card: longest side at most
 PicturesLike = str | Path | Sequence[str | Path] | None
@@ -75,8 +75,8 @@ def pictures_for(net: Network, folders: PicturesLike | Pictures) -> Pictures:
     """The pictures of one or several folders that `Visualization.save` or ``pellucid visualize`` wrote; of two of the same
     unit the first.
 
-    Raises ValueError for a folder without pictures, with those of another network (other weights, or another name where the
-    folder does not tell them), or with damaged facts; TypeError for what is no folder.
+    Raises FileNotFoundError for a folder without pictures, ValueError for one with those of another network (other weights, or
+    another name where the folder does not tell them), or with damaged facts; TypeError for what is no folder.
     """
     if isinstance(folders, Pictures):
         return folders
@@ -94,7 +94,7 @@ def pictures_for(net: Network, folders: PicturesLike | Pictures) -> Pictures:
     for folder in map(Path, listed):
         theirs = _weights(folder)
         # the same weights may have been loaded under another name, from another path
-        for label, one in _read_facts(folder, None if theirs == ours else net.name).items():
+        for label, one in stored(folder, None if theirs == ours else net.name).items():
             found.setdefault(label, one)
         if theirs is None:
             notes.append(
@@ -146,32 +146,7 @@ def times(ratio: float) -> str:
     return f"{ratio:,.{0 if ratio >= 100 else 1}f} ×"
 
 
-def _read_facts(folder: Path, network: str | None) -> dict[str, Stored]:
-    """What `stored` finds, held to be what it says. Raises ValueError."""
-    try:
-        found = stored(folder, network)
-        sound = all(_is_sound(folder, one) for one in found.values())
-    except (LookupError, TypeError, AttributeError):
-        sound = False
-    if not sound:
-        raise ValueError(
-            f"Expected whole facts in `{folder / 'visualization.json'}`, got damaged ones; paint them anew with "
-            "`pellucid visualize`."
-        )
-    return found
-
-
-def _is_sound(folder: Path, one: Stored) -> bool:
-    """Is everything of its kind, and the file in the folder itself?"""
-    ratio = one.ratio is None or (type(one.ratio) in (int, float) and math.isfinite(one.ratio))
-    words = all(isinstance(word, str) for word in (one.label, one.status, one.method))
-    return ratio and words and one.file.parent == folder
-
-
 def _weights(folder: Path) -> str | None:
-    """With which weights a folder was painted; None where it does not say."""
-    try:
-        run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-        return str(run["network"]["sha256"]) if run["command"] == "visualize" else None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+    """With which weights a folder was painted; None where it does not say. Raises DocumentError for a damaged run.json."""
+    run = read_run(folder)
+    return run.network.sha256 if run is not None and run.command == "visualize" and run.network else None

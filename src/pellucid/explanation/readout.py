@@ -12,7 +12,6 @@ mean of its six largest cells; its threshold is the lowest at which 99 % of the 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -26,6 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pellucid.core.capture import capture
+from pellucid.core.documents import FlawError, Share, within
 from pellucid.core.network import Network
 from pellucid.world.vocabulary import COLORS, PARTS, SCENES
 from pellucid.zoo.checkpoint import CheckpointError, fit, read_state
@@ -128,10 +128,12 @@ def readout(file: Path = FILE) -> Readout:
     decoder = fresh(networks)
     fit(decoder, {name: value.float() for name, value in state.items()}, file)
     try:
-        thresholds = json.loads(metadata["thresholds"])
-    except (KeyError, ValueError) as error:
+        thresholds = within(metadata, "thresholds", tuple[Share, ...])
+        if len(thresholds) != len(Readout.names):
+            raise FlawError(f"thresholds: expected {len(Readout.names)}, got {len(thresholds)}")
+    except FlawError as flaw:
         raise CheckpointError(
-            f"Expected the file of a readout, got `{file}`, which has no thresholds ({error})."
+            f"Expected the file of a readout, got `{file}`, which is damaged: {flaw}."
         ) from None
     return Readout(networks, decoder, thresholds)
 

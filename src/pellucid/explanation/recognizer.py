@@ -6,12 +6,12 @@ belongs to every attribute, chosen on validation pictures the training did not s
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
@@ -19,6 +19,8 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
+from pellucid.core.bundle import check_size
+from pellucid.core.documents import FlawError, Share, within
 from pellucid.core.registry import UnknownNameError, suggest
 from pellucid.data.images import read_image
 from pellucid.training.irenet.build import Architecture, build
@@ -172,18 +174,46 @@ def recognizer(source: str | Path = "scenes-irenet") -> Recognizer:
     return _read(path, changed)
 
 
+class _Facts(msgspec.Struct, frozen=True):
+    """What is read of the facts of a recognizer."""
+
+    names: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
+    categories: tuple[str, ...]
+    thresholds: tuple[Share, ...]
+    size: Annotated[int, msgspec.Meta(ge=8, le=4096)]
+    architecture: Architecture
+
+    def check(self) -> None:
+        """That the parts fit together. Raises FlawError."""
+        labels = self.architecture.labels
+        for name in ("names", "categories", "thresholds"):
+            if len(set(self.names)) < len(self.names) or len(getattr(self, name)) != labels:
+                raise FlawError(
+                    f"irenet.{name}: expected {labels}, all different names, got {len(getattr(self, name))}"
+                )
+
+
 @lru_cache(maxsize=4)
 def _read(path: Path, changed: int) -> Recognizer:
     state, metadata = read_state(path)
     try:
-        facts = json.loads(metadata["irenet"])
-        architecture = Architecture(**facts["architecture"])
-        module = build(architecture)
-    except (KeyError, TypeError, ValueError) as error:
+        facts = within(metadata, "irenet", dict[str, Any])
+        known = within(metadata, "irenet", _Facts)
+        known.check()
+    except FlawError as flaw:
         raise CheckpointError(
-            f"Expected the file of a recognizer, got `{path}`, which does not say what it recognizes ({error}); "
+            f"Expected the file of a recognizer, got `{path}`, which does not say what it recognizes ({flaw}); "
             "try one that `pellucid train irenet` wrote."
         ) from None
+    architecture = known.architecture
+    try:
+        with torch.device("meta"):
+            check_size(build(architecture).state_dict(), state)
+    except FlawError as flaw:
+        raise CheckpointError(
+            f"Expected the file of a recognizer, got `{path}`, which is damaged: {flaw}."
+        ) from None
+    module = build(architecture)
     if not isinstance(module, IRENet):
         raise CheckpointError(
             f"Expected the file of an IRENet, got `{path}`, a {architecture.network}; try a file of `--network irenet`."

@@ -25,7 +25,7 @@ from pellucid.dissection.table import THRESHOLD, UnitTable
 from pellucid.explanation.pictures import caption, read, times
 from pellucid.report import build
 from pellucid.report import dissection_words as say
-from pellucid.visualization.stored import Stored
+from pellucid.visualization.result import Stored
 
 Pictures = Callable[[int], Image.Image]
 SIDE, QUALITY = 112, 70  # of a stored picture: longest side at most, JPEG

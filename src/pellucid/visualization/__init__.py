@@ -28,8 +28,7 @@ from pellucid.visualization.draws import Stream
 from pellucid.visualization.method import Method
 from pellucid.visualization.objective import Activity, Channel, Class, Custom, Direction, Mixture, Objective
 from pellucid.visualization.problem import Problem
-from pellucid.visualization.result import Visualization, as_rgb
-from pellucid.visualization.stored import Stored, stored
+from pellucid.visualization.result import Stored, Visualization, as_rgb, stored
 
 __all__ = [
     "Activity", "Certificate", "Channel", "Class", "Custom", "Direction", "Method", "Objective", "Stored", "Visualization",

@@ -6,12 +6,15 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
+import msgspec
 from jaxtyping import Float
 from torch import Tensor
 
-from pellucid.core.storage import write_arrays, write_bytes, write_json
+from pellucid.core.bundle import SUFFIX, Kind
+from pellucid.core.documents import DocumentError, FileName, damaged, read_json
+from pellucid.core.storage import write_bytes
 from pellucid.data.tensors import to_bytes, to_picture
 from pellucid.visualization.certificate import Certificate
 from pellucid.visualization.sheet import png, sheet
@@ -19,7 +22,7 @@ from pellucid.visualization.sheet import png, sheet
 if TYPE_CHECKING:
     from PIL import Image
 
-SCHEMA = 1
+_STEM = "visualization"
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +101,6 @@ class Visualization:
                 }  # fmt: skip
             rows.append(row)
         return {
-            "schema": SCHEMA,
             "network": self.network,
             "method": self.method,
             "parameters": {k: list(v) if isinstance(v, tuple) else v for k, v in self.parameters.items()},
@@ -110,7 +112,8 @@ class Visualization:
         }
 
     def save(self, folder: str | Path) -> Path:
-        """Write a PNG per image, ``sheet.png``, ``visualization.json`` and ``history.safetensors``; returns the folder."""
+        """Write a PNG per image, ``sheet.png`` and ``visualization.safetensors``, by which `stored` finds them; returns the
+        folder."""
         target = Path(folder)
         target.mkdir(parents=True, exist_ok=True)
         facts = self.to_json()
@@ -125,8 +128,7 @@ class Visualization:
             row["file"] = f"{stem}.png"
             write_bytes(target / row["file"], png(picture))
         write_bytes(target / "sheet.png", png(self.sheet()))
-        write_arrays(target / "history.safetensors", {"history": self.history.float()})
-        write_json(target / "visualization.json", facts)
+        write_facts(target / f"{_STEM}{SUFFIX}", facts, self.history)
         return target
 
 
@@ -142,3 +144,86 @@ def _number(value: float) -> float | None:
 def as_rgb(pictures: Tensor) -> Float[Tensor, "batch 3 height width"]:
     """Float32 on the processor, gray pictures with three equal channels."""
     return pictures.detach().cpu().float().expand(-1, 3, -1, -1).contiguous()
+
+
+@dataclass(frozen=True)
+class Stored:
+    """One picture on disk: the file, what it shows, and how it compares with the best real picture (None where unknown)."""
+
+    file: Path
+    label: str
+    status: str
+    ratio: float | None
+    method: str
+
+
+class _Certificate(msgspec.Struct, frozen=True):
+    ratio: float | None = None
+
+
+class _Row(msgspec.Struct, frozen=True):
+    label: str
+    status: str
+    file: FileName
+    certificate: _Certificate = _Certificate()
+
+
+class _Facts(msgspec.Struct, frozen=True):
+    """What is read again of painted pictures; more is written for people."""
+
+    network: str
+    method: str
+    images: tuple[_Row, ...]
+    schema: Literal[1] = 1  # of visualization.json, as it was before
+
+
+class PicturesError(DocumentError):
+    """Painted pictures whose facts cannot be read."""
+
+
+PAINTED = Kind("pellucid painted pictures", 2, _Facts, "`pellucid visualize --out FOLDER`", PicturesError)
+
+
+def write_facts(file: Path, facts: Mapping[str, Any], history: Float[Tensor, "steps batch"]) -> Path:
+    """Write what painted pictures are, with the names of their files, and the values at every step."""
+    return PAINTED.write(file, facts, {"history": history.float()})
+
+
+def stored(folder: str | Path, network: str | None = None) -> dict[str, Stored]:
+    """The pictures of a folder that `Visualization.save` or ``pellucid visualize`` wrote, by label: ``"layer4:12"``,
+    ``"class zebra"``; of several copies the first.
+
+    Raises FileNotFoundError where the folder holds none, PicturesError (a ValueError) for damaged facts, such as a file
+    outside of the folder, ValueError for those of another network than ``network``.
+    """
+    place = Path(folder)
+    file = place / f"{_STEM}{SUFFIX}"
+    if not file.exists() and file.with_suffix(".json").exists():
+        file = file.with_suffix(".json")
+    try:
+        facts = (
+            read_json(file, _Facts, PAINTED.what, PAINTED.advice, PicturesError)
+            if file.suffix == ".json"
+            else PAINTED.read(file).facts
+        )
+    except FileNotFoundError:
+        raise FileNotFoundError(
+            f"Expected a folder of painted pictures, got `{folder}`, which holds none; try `pellucid visualize --out FOLDER` "
+            "first."
+        ) from None
+    if network is not None and facts.network != network:
+        raise ValueError(
+            f"Expected pictures of `{network}`, got those of `{facts.network}` in `{folder}`; paint them anew."
+        )
+    found: dict[str, Stored] = {}
+    inside = place.resolve()
+    for number, row in enumerate(facts.images):
+        picture = place / row.file
+        if not picture.resolve().is_relative_to(inside):
+            flaw = f"images[{number}].file: expected a file in the folder, got a link out of it"
+            raise damaged(file, PAINTED.what, flaw, PAINTED.advice, PicturesError)
+        if picture.is_file():
+            found.setdefault(
+                row.label, Stored(picture, row.label, row.status, row.certificate.ratio, facts.method)
+            )
+    return found

@@ -97,7 +97,9 @@ def test_what_is_no_table_is_refused(table, tmp_path):
     same(load_parts(tmp_path)[LAYER], load_parts(tmp_path)[LAYER])
     assert load_parts(tmp_path)[LAYER].summary() == table.summary()
     file.write_bytes(file.read_bytes()[:-4] + b"\0\0\0\1")
-    with pytest.raises(TableError, match=r"Expected a part table, .*expected the arrays in .* that it was written with"):
+    with pytest.raises(
+        TableError, match=r"Expected a part table, .*expected the arrays in .* that it was written with"
+    ):
         load_parts(tmp_path)
     pair.unlink()
     for damage, says in (
@@ -106,10 +108,16 @@ def test_what_is_no_table_is_refused(table, tmp_path):
         ({"put": {"parts[0]": ["car"]}}, r'parts\[0\]: expected a list of 2, got \["car"\]'),
         ({"put": {"facts.network": {"name": 3}}}, "facts.network.name: expected text, got 3"),
         ({"put": {"names": {"x": "y"}}}, "names: expected names that stand for a whole number"),
-        ({"put": {"regions": ["elsewhere"]}}, "probability/elsewhere: expected an array float64 .*, got none"),
+        (
+            {"put": {"regions": ["elsewhere"]}},
+            "probability/elsewhere: expected an array float64 .*, got none",
+        ),
         ({"fill": {"spread": -1}}, "spread: expected values of at least 0, got -1"),
         ({"fill": {"strength": np.nan}}, "strength: expected finite values, got NaN"),
-        ({"arrays": lambda arrays: arrays.update(pictures=np.zeros(99, np.int64))}, "pictures: expected an array int64"),
+        (
+            {"arrays": lambda arrays: arrays.update(pictures=np.zeros(99, np.int64))},
+            "pictures: expected an array int64",
+        ),
     ):
         file.write_bytes(whole)
         rewrite(file, **damage)

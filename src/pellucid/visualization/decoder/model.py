@@ -9,27 +9,27 @@ makes of maps it never saw. Maps come in as shares of the channel's mean peak.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pellucid.core.bundle import Kind, read_arrays, read_header
+from pellucid.core.documents import DocumentError, FlawError, convert, lowered, within
 from pellucid.core.network import Network
-from pellucid.core.storage import fingerprint, whole
+from pellucid.core.storage import fingerprint
 
-KIND = "pellucid decoder"
-SCHEMA = 1
 _SLOPE = 0.2
 _WIDEST, _NARROWEST = 256, 32
 
 
-class DecoderError(ValueError):
+class DecoderError(DocumentError):
     """A decoder that cannot be made for a layer, cannot be read, or belongs to another network or layer."""
 
 
@@ -89,25 +89,43 @@ class Decoder(nn.Module):
             )
 
     def save(self, file: Path) -> None:
-        """Write weights and facts as safetensors, matrices in half precision."""
-        from safetensors.torch import save
+        """Write weights and facts as one file, matrices in half precision."""
+        built = _Built(self.shape, self.picture, self.width, self.convolutions)
+        DECODER.write(
+            file,
+            _Facts(built, dict(self.facts)),
+            {key: value.half() if value.ndim > 1 else value for key, value in self.state_dict().items()},
+        )
 
-        made = {
-            "shape": list(self.shape), "picture": list(self.picture), "width": self.width,
-            "convolutions": self.convolutions,
-        }  # fmt: skip
-        metadata = {
-            "kind": KIND,
-            "schema": str(SCHEMA),
-            "decoder": json.dumps(made),
-            "facts": json.dumps(dict(self.facts)),
-        }
-        tensors = {
-            key: (value.half() if value.ndim > 1 else value).contiguous()
-            for key, value in self.state_dict().items()
-        }
-        with whole(file) as partial:
-            partial.write_bytes(save(tensors, metadata))
+
+_Side = Annotated[int, msgspec.Meta(ge=1, le=1 << 16)]
+
+
+class _Built(msgspec.Struct, frozen=True):
+    """How large a decoder is; bounded, so that a file cannot ask for one that fills the memory."""
+
+    shape: tuple[_Side, _Side, _Side]
+    picture: tuple[_Side, _Side, _Side]
+    width: Annotated[float, msgspec.Meta(gt=0, le=64)]
+    convolutions: Annotated[int, msgspec.Meta(ge=1, le=64)]
+
+
+class _Facts(msgspec.Struct, frozen=True):
+    """What a stored decoder says of itself."""
+
+    decoder: _Built
+    facts: dict[str, Any]
+
+
+class _Known(msgspec.Struct, frozen=True):
+    """Facts that are read by name; others are only shown."""
+
+    layer: str = ""
+    network: str | None = None
+    sha256: str | None = None
+
+
+DECODER = Kind("pellucid decoder", 2, _Facts, "`pellucid train decoder`", DecoderError)
 
 
 def load_decoder(file: str | Path, net: Network | None = None, layer: str | None = None) -> Decoder:
@@ -116,33 +134,20 @@ def load_decoder(file: str | Path, net: Network | None = None, layer: str | None
     Raises DecoderError for a missing or damaged file or another kind of weights, and, with ``net`` or ``layer``, for a
     decoder of another network or layer.
     """
-    from pellucid.zoo.checkpoint import read_state
-
+    path = Path(file)
     if not str(file):
         raise DecoderError(
             "Expected the file of a decoder, got none; try `decoder=FILE` (`--decoder FILE`), which `pellucid train decoder` "
             "writes."
         )
-    if not Path(file).is_file():
+    if not path.exists():
         raise DecoderError(
             f"Expected a decoder, got `{file}`, which is not there; try `pellucid train decoder --layer LAYER --images FOLDER`."
         )
-    state, metadata = read_state(file)
-    if metadata.get("kind") != KIND or metadata.get("schema") != str(SCHEMA):
-        raise DecoderError(
-            f"Expected a decoder that `pellucid train decoder` wrote, got other weights in `{file}`."
-        )
     try:
-        made = json.loads(metadata["decoder"])
-        decoder = Decoder(
-            tuple(made["shape"]), tuple(made["picture"]), float(made["width"]), int(made["convolutions"])
-        )
-        decoder.load_state_dict(state)
-        decoder.facts = json.loads(metadata["facts"])
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise DecoderError(
-            f"Expected a whole decoder in `{file}`, got a damaged one; train it anew."
-        ) from error
+        decoder = _read(path)
+    except FlawError as flaw:
+        raise DECODER.damaged(path, flaw) from None
     if layer is not None and decoder.layer != layer:
         raise DecoderError(
             f"Expected a decoder of layer `{layer}`, got one of `{decoder.layer}` in `{file}`; train one with "
@@ -152,6 +157,40 @@ def load_decoder(file: str | Path, net: Network | None = None, layer: str | None
         decoder.check(net)
         decoder.to(net.device)
     return decoder.eval().requires_grad_(False)
+
+
+def _read(file: Path) -> Decoder:
+    """The decoder of a file of either version; what it asks for is compared with what is there before it is built."""
+    metadata, tensors = read_header(file)
+    if metadata.get("kind") == DECODER.name and metadata.get("schema") == "1":
+        facts = _Facts(within(metadata, "decoder", _Built), within(metadata, "facts", dict[str, Any]))
+        arrays = read_arrays(file)
+    else:
+        bundle = DECODER.read(file)
+        facts, arrays = bundle.facts, bundle.arrays
+    known = convert({"facts": facts.facts}, dict[str, _Known])["facts"]
+    built = facts.decoder
+    sizes = built.shape, built.picture, built.width, built.convolutions
+    try:
+        with torch.device("meta"):
+            wanted = Decoder(*sizes).state_dict()
+    except DecoderError as error:
+        raise FlawError(f"decoder: {lowered(str(error))}") from None
+    for name, tensor in wanted.items():
+        if tensors.get(name, ("", ()))[1] != tuple(tensor.shape):
+            got = f"[{' '.join(map(str, tensors[name][1]))}]" if name in tensors else "none"
+            raise FlawError(f"{name}: expected an array [{' '.join(map(str, tensor.shape))}], got {got}")
+    decoder = Decoder(*sizes)
+    decoder.load_state_dict(
+        {
+            name: torch.from_numpy(arrays.take(name, "float32", tuple(tensor.shape)))
+            for name, tensor in wanted.items()
+        }
+    )
+    if not bool((decoder.scale > 0).all()):
+        raise FlawError(f"scale: expected values above 0, got {float(decoder.scale.min()):g}")
+    decoder.facts = {**facts.facts, "layer": known.layer}
+    return decoder
 
 
 def doublings(shape: tuple[int, int, int], picture: tuple[int, int, int]) -> int:

@@ -14,12 +14,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pellucid.core.documents import FlawError, lowered, within
 from pellucid.core.registry import UnknownNameError
 from pellucid.core.storage import whole
 from pellucid.data.preprocess import Preprocess
 from pellucid.zoo.checkpoint import CheckpointError, fit, read_state
 from pellucid.zoo.interpretable.backbones import bare
 from pellucid.zoo.interpretable.wrapping import Interpretation, interpret
+
+_SMALLEST, _LARGEST = 8, 640  # pixels of a side
 
 
 def save_network(
@@ -60,15 +63,29 @@ def read_network(
     state, found = read_state(file)
     metadata = found if metadata is None else metadata
     try:
-        how = Interpretation.from_dict(json.loads(metadata["interpretation"]))
-        classes = tuple(str(each) for each in json.loads(metadata["classes"]))
-        preprocess = Preprocess.from_json(metadata["preprocess"])
-        module = bare(metadata["architecture"], how.classes).module
+        how = within(metadata, "interpretation", Interpretation)
+        classes = within(metadata, "classes", tuple[str, ...])
+        preprocess = within(metadata, "preprocess", Preprocess)
+        _check(how, classes, preprocess)
+        module = bare(str(metadata.get("architecture")), how.classes).module
         interpret(module, how)
-    except (KeyError, TypeError, ValueError, UnknownNameError) as error:
+    except (AttributeError, RuntimeError, TypeError, ValueError, UnknownNameError) as error:
         raise CheckpointError(
-            f"Expected an interpretable network, got `{file}`, which does not say how it was made ({error})."
-        ) from error
+            f"Expected an interpretable network, got `{file}`, which does not say how it was made ({lowered(str(error))})."
+        ) from None
     fit(module, state, file)
     module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return module.eval(), preprocess, classes
+
+
+def _check(how: Interpretation, classes: Sequence[str], preprocess: Preprocess) -> None:
+    """That a file does not ask for more than a network of its classes and pictures of a usual size. Raises FlawError."""
+    if not 1 <= how.classes <= max(len(classes), 1):
+        raise FlawError(f"interpretation.classes: expected 1 to {max(len(classes), 1)}, got {how.classes}")
+    if not all(_SMALLEST <= side <= _LARGEST for side in how.size):
+        raise FlawError(
+            f"interpretation.size: expected sides of {_SMALLEST} to {_LARGEST}, got {list(how.size)}"
+        )
+    for name, value in (("resize", preprocess.resize), ("crop", preprocess.crop)):
+        if max(value if isinstance(value, tuple) else (value or 1,)) > _LARGEST:
+            raise FlawError(f"preprocess.{name}: expected at most {_LARGEST} pixels, got {value}")

@@ -41,25 +41,8 @@ class Interpretation:
     templates: Templates | None
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for a file; `from_dict` reads them."""
+        """Plain values for a file."""
         return asdict(self)
-
-    @staticmethod
-    def from_dict(given: dict[str, Any]) -> Interpretation:
-        """The reverse of `to_dict`. Raises ValueError for anything else."""
-        try:
-            templates = given["templates"]
-            return Interpretation(
-                tuple(given["layers"]),
-                given["above"],
-                int(given["classes"]),
-                (int(given["size"][0]), int(given["size"][1])),
-                None if templates is None else Templates(**templates),
-            )
-        except (KeyError, TypeError, IndexError) as error:
-            raise ValueError(
-                f"Expected how a network was made interpretable, got something else ({error!r})."
-            ) from None
 
 
 class Interpreted(nn.Sequential):
@@ -173,7 +156,7 @@ def _shapes(module: nn.Module, how: Interpretation) -> dict[str, tuple[int, int,
 
         return hook
 
-    with ExitStack() as stack, torch.no_grad():
+    with torch.no_grad(), ExitStack() as stack:  # what `undisturbed` restores on leaving is what it met
         running = stack.enter_context(undisturbed(module))
         for name in how.layers:
             stack.callback(running.get_submodule(name).register_forward_hook(hook_for(name)).remove)
