@@ -175,39 +175,6 @@ BROADER = {
     "n04296261": "stick", "n02898711": "bridge", "n03743902": "monument", "n04447443": "cosmetics", "n03714235": "makeup",
 }  # fmt: skip
 
-# Plain words for classes that are hard to understand, ambiguous, or named twice.
-PLAIN = {
-    7: "rooster", 13: "junco (bird)", 20: "dipper (bird)", 21: "kite (bird)", 27: "newt", 33: "loggerhead turtle", 4: "hammerhead shark",
-    40: "anole lizard", 41: "whiptail lizard", 42: "agama lizard", 67: "diamondback rattlesnake", 68: "sidewinder snake", 70: "daddy longlegs",
-    75: "black widow spider", 87: "grey parrot", 97: "male duck", 101: "elephant with tusks", 134: "crane (bird)",
-    161: "basset hound", 164: "bluetick hound", 168: "redbone hound", 242: "boxer (dog)", 263: "Pembroke corgi", 264: "Cardigan corgi",
-    296: "polar bear", 313: "stick insect", 321: "red admiral butterfly", 322: "ringlet butterfly", 323: "monarch butterfly",
-    326: "lycaenid butterfly", 332: "Angora rabbit", 339: "horse", 341: "pig", 383: "ring-tailed lemur", 387: "red panda", 391: "coho salmon",
-    392: "rock beauty fish", 395: "gar fish", 408: "amphibious vehicle", 410: "beehives", 412: "trash can", 418: "ballpoint pen",
-    419: "adhesive bandage", 421: "banister", 428: "wheelbarrow", 436: "station wagon", 437: "lighthouse", 439: "bearskin hat",
-    442: "bell tower", 444: "tandem bicycle", 446: "ring binder", 454: "bookstore", 455: "bottle cap", 456: "bow (weapon)",
-    458: "memorial plaque", 459: "bra", 468: "taxi", 469: "cauldron", 477: "tool kit", 479: "wheel", 487: "mobile phone",
-    489: "chain-link fence", 493: "chest of drawers", 498: "movie theater", 502: "clog (shoe)", 509: "candy store", 517: "crane (machine)",
-    521: "slow cooker", 524: "chest armor", 528: "rotary phone", 533: "dishcloth", 540: "oil rig", 542: "drumsticks", 553: "filing cabinet",
-    555: "fire truck", 564: "four-poster bed", 570: "gas mask", 575: "golf cart", 581: "radiator grille", 584: "hair clip",
-    586: "half-track", 588: "wicker hamper", 589: "hair dryer", 590: "handheld computer", 592: "hard disk", 601: "hoop skirt",
-    603: "horse-drawn cart", 606: "clothes iron", 608: "jeans", 610: "T-shirt", 612: "rickshaw", 628: "ocean liner", 630: "loafer (shoe)",
-    633: "magnifying glass", 634: "sawmill", 638: "one-piece swimsuit", 639: "one-piece swimsuit", 642: "xylophone", 648: "medicine cabinet",
-    651: "microwave oven", 661: "Model T car", 664: "computer monitor", 666: "mortar and pestle", 667: "graduation cap",
-    673: "computer mouse", 680: "pacifier", 681: "notebook computer", 687: "pipe organ", 694: "paddle wheel", 697: "pajamas", 699: "pan flute",
-    705: "railroad coach", 707: "pay phone", 714: "guitar pick", 715: "spiked helmet", 717: "pickup truck", 724: "pirate ship",
-    725: "pitcher (jug)", 726: "carpenter's plane", 737: "soda bottle", 738: "flowerpot", 744: "missile", 746: "hockey puck",
-    748: "handbag", 751: "race car", 769: "ruler", 773: "salt shaker", 776: "saxophone", 778: "weighing scale",
-    789: "Japanese sliding door", 800: "slot machine", 810: "space bar of a keyboard", 824: "stole (shawl)", 831: "sofa bed",
-    836: "sunglasses", 840: "mop", 844: "electric switch", 850: "teddy bear", 853: "thatched roof", 865: "toy store",
-    867: "tractor-trailer", 881: "upright piano", 882: "vacuum cleaner", 884: "vaulted ceiling", 897: "washing machine", 906: "necktie",
-    908: "airplane wing", 912: "split-rail fence", 913: "shipwreck", 914: "sailboat", 916: "website", 921: "book cover", 925: "clear soup",
-    929: "ice pop", 930: "baguette", 934: "hot dog", 936: "cabbage", 948: "green apple",
-    970: "mountain", 975: "lakeshore", 976: "headland", 981: "baseball player", 982: "bridegroom", 986: "lady's slipper orchid", 989: "rose hip",
-    990: "horse chestnut", 992: "agaric mushroom", 993: "gyromitra mushroom", 994: "stinkhorn mushroom",
-    995: "earthstar mushroom", 996: "hen-of-the-woods mushroom", 997: "bolete mushroom", 998: "ear of corn", 999: "toilet paper",
-}  # fmt: skip
-
 
 def nouns(file: Path) -> dict[str, tuple[list[str], list[str]]]:
     """Identifier → (names, identifiers of the nouns directly above), of every noun of WordNet."""
@@ -252,7 +219,7 @@ def main() -> None:
     for identifier in above(table, classes):
         names, parents = table[identifier]
         index = classes.get(identifier)
-        plain = PLAIN.get(index, names[0]) if index is not None else BROADER.get(identifier, names[0])
+        plain = BROADER.get(identifier, names[0])  # of classes the package has plain names already
         says = "0" if identifier in MUTE else "1"
         lines.append(
             "\t".join(

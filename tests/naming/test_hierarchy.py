@@ -5,6 +5,7 @@ import torch
 
 from pellucid.naming import Hierarchy, Noun, hierarchy_for, imagenet_hierarchy, read_hierarchy
 from pellucid.naming.hierarchy import spoken
+from pellucid.zoo.imagenet import imagenet_classes, torchvision_names
 
 CLASSES = ["beagle", "boxer", "tabby", "tank_engine", "class 7"]
 PETS = "class,broader\nbeagle,dog,pet\nboxer,dog\ntabby,pet\n"
@@ -45,8 +46,9 @@ def test_many_distributions_at_once_are_as_one_by_one():
 
 
 def test_imagenet_is_recognized_by_its_names_in_their_order():
-    names = pytest.importorskip("pellucid.zoo.loading").read_classes("imagenet")
+    names = imagenet_classes()
     assert hierarchy_for(names) is imagenet_hierarchy()
+    assert hierarchy_for(torchvision_names()) is imagenet_hierarchy()
     assert hierarchy_for(names[::-1]) is not imagenet_hierarchy()
     assert hierarchy_for(names[:999]).nouns == ()
 

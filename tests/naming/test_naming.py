@@ -9,6 +9,7 @@ import pellucid as pl
 from pellucid.naming import (
     cells,
     effects,
+    imagenet_hierarchy,
     last_layer,
     masses,
     name_direction,
@@ -134,11 +135,18 @@ def test_nothing_is_said_below_the_confidence_and_a_broader_word_is_said_before_
     assert words.name(unsure, 0.2, True).words is None
     assert words.name(sure, 0.9, True).words == "cat"
     assert words.name(sure, 0.9, True).confidence >= SAID
-    imagenet = pytest.importorskip("pellucid.naming").imagenet_hierarchy()
+    imagenet = imagenet_hierarchy()
     dogs = torch.zeros(1000)
     dogs[151:269] = 1 / 118
     named = type(words)(imagenet, FITTED).name(dogs, 0.5, True)
     assert (named.kind, named.words) == ("broader", "dog")
+
+
+def test_two_names_of_one_thing_are_one_word():
+    net = wrap(Averaged(), classes=["sunglass", "sunglasses", "b", "c", "d"])
+    named = vocabulary(net).name(torch.tensor([0.45, 0.5, 0.05, 0, 0]), 0.5, True)
+    assert named.classes == ("sunglasses", "b")
+    assert named.alternatives[0].share == pytest.approx(0.95)
 
 
 def test_a_class_that_is_a_number_has_no_word():

@@ -22,6 +22,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from pellucid.core.registry import suggest
+from pellucid.zoo.imagenet import imagenet_classes
 
 TABLE = Path(__file__).parent / "wordnet" / "imagenet.tsv"
 SHARE = 0.5  # of the probability that a broader word has to hold
@@ -147,9 +148,9 @@ def imagenet_hierarchy() -> Hierarchy:
         parents[key], names[key], says[key] = tuple(filter(None, above.split(","))), plain, speaks == "1"
         if index != "-":
             indices[key] = int(index)
-    words = [names[key] for key in sorted(indices, key=indices.__getitem__)]
     below = _below(parents, indices)
-    return Hierarchy(words, [Noun(key, names[key], classes, says[key]) for key, classes in below.items()])
+    nouns = [Noun(key, names[key], classes, says[key]) for key, classes in below.items()]
+    return Hierarchy(imagenet_classes(), nouns)
 
 
 def _rows() -> list[list[str]]:
@@ -163,8 +164,8 @@ def _is_imagenet(classes: Sequence[str]) -> bool:
         return False
     listed = sorted((int(row[1]), row[5]) for row in _rows() if row[1] != "-")
     alike = 0
-    for given, (_, names) in zip(classes, listed, strict=True):
-        known = {_folded(name) for name in names.split("|")}
+    for given, (index, names) in zip(classes, listed, strict=True):
+        known = {_folded(name) for name in [*names.split("|"), imagenet_classes()[index]]}
         parts = [given, *given.split(",")]
         # torchvision tells two cranes and two maillots apart by a word of its own
         alike += any(

@@ -120,15 +120,16 @@ class Vocabulary:
     def _alternatives(self, mass: Float[Tensor, " class"]) -> tuple[Alternative, ...]:
         """The most probable classes that have words; classes of the same words are one."""
         order = mass.topk(min(4 * ALTERNATIVES, len(mass)))
-        shares: dict[str, tuple[int, float]] = {}
+        shares: dict[str, tuple[str, int, float]] = {}
         for value, index in zip(order.values.tolist(), order.indices.tolist(), strict=True):
             word = self.hierarchy.words[index]
             if word is None or value <= 0:
                 continue
-            first, total = shares.get(word, (index, 0.0))
-            shares[word] = (first, total + value)
-        ranked = sorted(shares.items(), key=lambda each: -each[1][1])[:ALTERNATIVES]
-        return tuple(Alternative(word, index, share) for word, (index, share) in ranked)
+            key = word.casefold().rstrip("s")  # a sunglass and sunglasses are no two things
+            first, place, total = shares.get(key, (word, index, 0.0))
+            shares[key] = (first, place, total + value)
+        ranked = sorted(shares.values(), key=lambda each: -each[2])[:ALTERNATIVES]
+        return tuple(Alternative(*each) for each in ranked)
 
 
 def vocabulary(net: Network, hierarchy: str | Path | None = None) -> Vocabulary:
