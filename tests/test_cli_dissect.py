@@ -218,11 +218,11 @@ def test_a_stopped_run_goes_on_and_gives_the_same_bytes(net, tmp_path, capsys):
     assert code == 130
     done = sum(len(load_file(shard)["indices"]) for shard in unfinished.glob("shard-*"))
     assert 0 < done <= 384
-    assert complaint.startswith(f"pellucid: stopped. {done} of 384 pictures are looked at")
-    assert complaint.endswith("the same command goes on from there.\n")
+    assert complaint.splitlines() == [
+        f"pellucid: going on with the unfinished run in {out}",
+        f"pellucid: stopped. {done} of 384 pictures are looked at; the same command goes on from there.",
+    ]
     assert first.stat().st_mtime_ns == made, "what was finished is not done again"
-    line = refused(capsys, "dissect", "--net", net, "--concepts", scenes, "--layers", *LAYERS, "--out", out)
-    assert "got those of another run" in line
     assert dissected(net, out, scenes="0-383") == 0
     assert dissected(net, tmp_path / "straight", scenes="0-383") == 0
     assert stored(out) == stored(tmp_path / "straight")
@@ -231,20 +231,23 @@ def test_a_stopped_run_goes_on_and_gives_the_same_bytes(net, tmp_path, capsys):
 
 
 def test_problems_found_before_a_stop_are_remembered(tmp_path):
-    from pellucid.commands.dissect_results import forget_unfinished, remember_problems
+    from pellucid.commands.dissect_results import remember_problems
+    from pellucid.core.run import RunDirectory
     from pellucid.world.concepts import SceneConcepts
 
     before, after = (SceneConcepts.of(3) for _ in range(2))
-    folder = tmp_path / "unfinished"
-    remember_problems(before, folder)
+    directory = RunDirectory(tmp_path, "dissect", {})
+    remember_problems(before, directory)
     before.report("a.png", "Expected a picture, got ∅.")
     before.report("a.png", "Expected a picture, got ∅.")
-    with (folder / "problems.jsonl").open("a") as stream:
-        stream.write('["b.png", "Exp')  # killed while writing
-    remember_problems(after, folder)
-    assert [(one.where, one.reason) for one in after.problems] == [("a.png", "Expected a picture, got ∅.")]
-    forget_unfinished(folder)
-    assert not folder.exists()
+    directory.close()
+    with (directory.unfinished / "journal.jsonl").open("a") as stream:
+        stream.write('{"remark":["b.png", "Exp')  # killed while writing
+    with RunDirectory(tmp_path, "dissect", {}) as directory:
+        remember_problems(after, directory)
+        assert [(one.where, one.reason) for one in after.problems] == [
+            ("a.png", "Expected a picture, got ∅.")
+        ]
 
 
 # ---- comparison

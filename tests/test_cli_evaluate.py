@@ -338,7 +338,10 @@ def test_interrupted_work_keeps_what_is_finished(net, tmp_path):
     done = len(run["results"])
     assert 1 <= done < 1000
     assert not said
-    assert complaint == f"pellucid: stopped. {done} of 1000 images are finished, in {out}\n"
+    assert (
+        complaint
+        == f"pellucid: stopped. {done} of 1000 images are finished, in {out}; the same command goes on from there.\n"
+    )
     assert [one["name"] for one in found["images"]] == [one["image"] for one in run["results"]]
     assert all(len(one["values"]["composite"]) == done for one in found["maps"])
 

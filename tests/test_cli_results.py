@@ -258,14 +258,18 @@ def test_interrupted_work_leaves_whole_results(net, tmp_path):
     done = len(run["results"])
     assert 1 <= done < 60
     assert not said
-    assert complaint == f"pellucid: stopped. {done} of 60 images are finished, in {out}\n"
+    assert (
+        complaint
+        == f"pellucid: stopped. {done} of 60 images are finished, in {out}; the same command goes on from there.\n"
+    )
     assert run["finished"] is False
     assert run["stopped"].startswith("KeyboardInterrupt")
-    assert [name for name in names(out) if name != "run.json"] == run["files"]
+    assert [name for name in names(out) if name not in ("run.json", "unfinished")] == run["files"]
     endings = ("html", "json", "safetensors")
     assert run["files"] == sorted(["index.html", *(f"p{i}.{end}" for i in range(done) for end in endings)])
     index = (out / "index.html").read_text()
     assert index.rstrip().endswith("</html>")
+    assert f"stopped with {60 - done} image" in index
     assert re.findall(r'href="([^"]+\.html)"', index) == [one["page"] for one in run["results"]]
     for i in range(done):
         assert (out / f"p{i}.html").read_text().rstrip().endswith("</html>")
@@ -284,14 +288,22 @@ def test_interrupted_in_the_middle_of_saving(where, net, tmp_path, monkeypatch, 
     calls = []
 
     def stop(*arguments, **options):
-        if where != "write_text" or str(arguments[0]).endswith(".html"):  # JSON is written as text too
-            calls.append(arguments)
-            if len(calls) == 2:
-                raise KeyboardInterrupt
+        calls.append(arguments)
+        if len(calls) == 2 if where == "render_page" else arguments[0].name.startswith("b."):
+            raise KeyboardInterrupt
         return original(*arguments, **options)
 
     monkeypatch.setattr(home, where, stop)
     given = [picture(tmp_path / f"{name}.png", seed=seed) for seed, name in enumerate("abc")]
     assert call("explain", *given, "--net", net, "--out", tmp_path / "o") == 130
-    assert capsys.readouterr().err == f"pellucid: stopped. 1 of 3 images are finished, in {tmp_path / 'o'}\n"
-    assert names(tmp_path / "o") == ["a.html", "a.json", "a.safetensors", "index.html", "run.json"]
+    assert capsys.readouterr().err == (
+        f"pellucid: stopped. 1 of 3 images are finished, in {tmp_path / 'o'}; the same command goes on from there.\n"
+    )
+    assert names(tmp_path / "o") == [
+        "a.html",
+        "a.json",
+        "a.safetensors",
+        "index.html",
+        "run.json",
+        "unfinished",
+    ]

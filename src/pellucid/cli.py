@@ -2,18 +2,22 @@
 by those that run.
 
 Exit codes: 0 done, 1 some images could not be done, 2 bad input (one line says what was expected, what came
-and what to try), 130 stopped with Ctrl-C (finished results stay).
+and what to try); stopped, with finished results kept: 130 by Ctrl-C, 143 by SIGTERM, 129 by a closed terminal.
 """
 
 from __future__ import annotations
 
 import importlib
 import os
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from threading import current_thread, main_thread
+from types import FrameType
 
 from pellucid._version import __version__
-from pellucid.commands.console import complain, say
+from pellucid.commands.console import complain, say, stand_in
 from pellucid.core.registry import suggest
 
 COMMANDS = {
@@ -41,11 +45,14 @@ examples:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
+    stand_in()
+    caught: list[int] = []
     try:
-        return _dispatch(list(sys.argv[1:] if arguments is None else arguments))
+        with _stopping_as_by_keyboard(caught):
+            return _dispatch(list(sys.argv[1:] if arguments is None else arguments))
     except KeyboardInterrupt as stop:
         complain(f"stopped. {stop}".rstrip())
-        return 130
+        return 128 + (caught[0] if caught else signal.SIGINT)
     except BrokenPipeError:  # the reader of a pipe has seen enough; nothing may be flushed into it at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -54,6 +61,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         complain(str(error))
         return 2
+
+
+@contextmanager
+def _stopping_as_by_keyboard(caught: list[int]) -> Iterator[None]:
+    """Inside, SIGTERM and SIGHUP stop a command as Ctrl-C does, and are noted; signals that are ignored stay so."""
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        caught.append(number)
+        raise KeyboardInterrupt
+
+    kinds = [getattr(signal, name, None) for name in ("SIGTERM", "SIGHUP")]
+    before = {}
+    if current_thread() is main_thread():
+        before = {kind: signal.getsignal(kind) for kind in kinds if kind is not None}
+    mine = {kind: old for kind, old in before.items() if old == signal.SIG_DFL}
+    try:
+        for kind in mine:
+            signal.signal(kind, stop)
+        yield
+    finally:
+        for kind, old in mine.items():
+            signal.signal(kind, old)
 
 
 def _dispatch(given: list[str]) -> int:

@@ -75,7 +75,7 @@ def _one(source: Source, net: Network, method: Method, options: Attribute, direc
     directory.add(
         {
             "image": source.name,
-            "sha256": source.sha256(),
+            "sha256": source.sha256,
             "target": next(iter(maps.values())).target[0],
             "arrays": f"{stem}.safetensors",
             "maps": {
@@ -88,6 +88,7 @@ def _one(source: Source, net: Network, method: Method, options: Attribute, direc
             },
         },
         stem,
+        key=source.key,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -69,20 +70,34 @@ class Bench:
         return picture, scene, mask
 
     def measure(self, batch: list[tuple[Source, Any]], bar: Any, directory: RunDirectory) -> None:
-        """All maps of a batch; nothing of it counts before all is measured."""
-        case = self._case([read for _, read in batch])
-        found: dict[Key, Measurement] = {}
-        for key, each in self._cases(case):
-            found[key] = self.metric(each)
-            bar.update(len(batch))
-        classes = case.target.names
-        rows = [
-            {"image": source.name, "sha256": source.sha256(), "target": name}
-            for (source, _), name in zip(batch, classes, strict=True)
-        ]
-        self.done.append(([row["image"] for row in rows], classes, found))
-        for row in rows:
-            directory.add(row)
+        """All maps of a batch, each noted as soon as it is measured; nothing of it counts before all are."""
+        digest = hashlib.sha256(
+            "\n".join(source.key for source, _ in batch).encode("utf-8", "replace")
+        ).hexdigest()
+        names = {key: f"{digest} {key[0]} {key[1]}" for key in self.keys}
+        found = {key: entry.data for key, name in names.items() if (entry := directory.recall(name))}
+        known = directory.recall(digest)
+        if known is None or len(found) < len(names):
+            case = self._case([read for _, read in batch])
+            classes = case.target.names
+            for key, each in self._cases(case):
+                if key not in found:
+                    found[key] = _plain(self.metric(each))
+                    directory.note(names[key], found[key])
+                bar.update(len(batch))
+        else:
+            classes = tuple(known.data)
+            bar.update(len(batch) * len(names))
+        self.done.append(
+            (
+                [source.name for source, _ in batch],
+                classes,
+                {key: _measurement(found[key]) for key in names},
+            )
+        )
+        directory.note(digest, classes)
+        for (source, _), name in zip(batch, classes, strict=True):
+            directory.add({"image": source.name, "sha256": source.sha256, "target": name})
 
     def _case(self, read: Sequence[tuple[Any, Any, Any]]) -> Case:
         pictures, scenes, masks = zip(*read, strict=True)
@@ -122,8 +137,8 @@ class Bench:
         ]
         return {name: torch.cat([made[name] for made in each]) for name in wanted}
 
-    def comparison(self) -> Comparison:
-        """What is finished."""
+    def comparison(self, count: int = 0) -> Comparison:
+        """What is finished of so many images."""
         entries = [
             Entry(
                 label,
@@ -136,4 +151,30 @@ class Bench:
         baseline = self.soft if self.options.baseline == "blurred" else self.options.baseline
         names = [name for each, _, _ in self.done for name in each]
         targets = [name for _, each, _ in self.done for name in each]
-        return Comparison(entries, self.used, names, targets, baseline, self.options.seed)
+        missing = max(0, count - len(names))
+        return Comparison(entries, self.used, names, targets, baseline, self.options.seed, missing)
+
+
+def _plain(measurement: Measurement) -> dict[str, Any]:
+    """A measurement as a journal holds it."""
+    return {
+        "metric": measurement.metric,
+        "values": {name: each.tolist() for name, each in measurement.values.items()},
+        "reasons": list(measurement.reasons),
+        "better": dict(measurement.better),
+        "parameters": dict(measurement.parameters),
+        "curves": {name: [str(each.dtype), each.tolist()] for name, each in measurement.curves.items()},
+    }
+
+
+def _measurement(data: dict[str, Any]) -> Measurement:
+    """What `_plain` holds."""
+    return Measurement(
+        data["metric"],
+        {name: torch.tensor(each, dtype=torch.float64) for name, each in data["values"].items()},
+        tuple(data["reasons"]),
+        data["better"],
+        data["parameters"],
+        {name: torch.tensor(each, dtype=getattr(torch, dtype.removeprefix("torch.")))
+         for name, (dtype, each) in data["curves"].items()},
+    )  # fmt: skip

@@ -32,7 +32,8 @@ class Entry:
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """All entries over the same images; ``layers`` are the columns, ``baseline`` is what the others are compared with."""
+    """All entries over the same images; ``layers`` are the columns, ``baseline`` is what the others are compared with;
+    ``missing``: how many images were still to come when the run was stopped."""
 
     entries: Sequence[Entry]
     layers: Sequence[str]
@@ -40,6 +41,13 @@ class Comparison:
     targets: Sequence[str]
     baseline: str | None = None
     seed: int = 0
+    missing: int = 0
+
+    @property
+    def unfinished(self) -> str:
+        """What is to be said of a run that was stopped; else empty."""
+        count = len(self.images)
+        return f"unfinished: {count} of {_images(count + self.missing)}" if self.missing else ""
 
     @property
     def first(self) -> Measurement:
@@ -124,6 +132,7 @@ class Comparison:
         whole = self.first.to_json()
         return {
             **{key: whole[key] for key in ("metric", "better")},
+            **({"missing": self.missing} if self.missing else {}),
             "main": self.first.main,
             "baseline": self.baseline,
             "seed": self.seed,
@@ -177,6 +186,8 @@ class Comparison:
         best = "   * best method" if len({e.label for e in self.entries if not e.control}) > 1 else ""
         means = f"{first.metric}, {first.main} ({first.better[first.main]} is better): {kind}{best}"
         parts = [means, *self._blocks(width, self._mean)]
+        if self.missing:
+            parts.insert(0, self.unfinished)
         if self.differences:
             parts += [
                 f"difference to {self.baseline}, image by image",

@@ -42,6 +42,8 @@ def figure(comparison: Comparison) -> bytes | None:
             shared.set_ylabel(name if column == 0 else "")
             shared.set_xlabel(_axis(comparison) if row + 1 == len(curves) else "", fontsize=8)
     _legend(drawn, axes, comparison)
+    if comparison.missing:
+        drawn.suptitle(comparison.unfinished, color="#b00020")
     stream = io.BytesIO()
     drawn.savefig(stream, format="png")
     return stream.getvalue()

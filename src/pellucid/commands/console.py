@@ -5,6 +5,7 @@ The library's messages name arguments of functions; on the command line they nam
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 
@@ -28,8 +29,27 @@ def say(text: str) -> None:
 
 
 def complain(text: str) -> None:
-    """Print one line for the user's attention."""
-    print(f"pellucid: {printable(in_flags(text))}", file=sys.stderr, flush=True)
+    """Print one line for the user's attention; where nobody can read it, the work goes on."""
+    if sys.stderr is None:
+        return
+    try:
+        print(f"pellucid: {printable(in_flags(text))}", file=sys.stderr, flush=True)
+    except (OSError, ValueError):  # its reader has gone, the terminal was closed, the disk is full
+        return
+
+
+def stand_in() -> None:
+    """Let something stand where standard input, output or error are closed.
+
+    Else the next file that is opened gets their number, and what is printed lands in it.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
 
 
 def in_flags(text: str) -> str:

@@ -1,7 +1,7 @@
 """``pellucid dissect``: what every unit of the asked layers detects, as tables, CSV and pages; and several runs compared.
 
-What is unfinished lies in ``unfinished`` below the folder of results, so that the same command goes on after a stop of any
-kind. Finished tables are never overwritten by those of another run, and those of the same run are not made again.
+The same command goes on after a stop of any kind (see `pellucid.core.run`): shards are kept until all tables and pages are
+written. Finished tables are never overwritten by those of another run, and those of the same run are not made again.
 """
 
 from __future__ import annotations
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from pellucid.data.concepts import ConceptSource
     from pellucid.dissection import UnitTable
 
-UNFINISHED = "unfinished"
 _SHOWN = 3  # problems of a set that are printed
 
 
@@ -94,13 +93,12 @@ def run(arguments: Sequence[str]) -> int:
     for note in results.notes_on_pictures(painted, layers):
         complain(note)
     parameters = {**plain(options), "layers": layers}
-    with results.opened(options.out, parameters, about, bool(found)) as directory:
+    with results.opened(options.out, parameters, about, bool(found), options.summary) as directory:
         try:
             tables = _tables(net, source, layers, found, settings, directory)
         finally:
             directory.facts["problems"] = results.all_problems(source, directory.facts["problems"])
         results.write_tables(tables, directory, options.summary)
-        results.forget_unfinished(directory.folder / UNFINISHED)
         page = results.write_pages(tables, net, source, directory, painted)
     _complain_of(directory)
     say(results.overview(tables))
@@ -142,7 +140,6 @@ def _tables(
     from pellucid.dissection import dissect
 
     missing = [name for name in layers if name not in found]
-    unfinished = directory.folder / UNFINISHED
     if found:
         complain(
             f"{len(found)} of {len(layers)} tables of this run are finished in {directory.folder}; "
@@ -150,16 +147,12 @@ def _tables(
         )
     made: dict[str, UnitTable] = {}
     if missing:
-        begun = (unfinished / "plan.json").exists()
-        results.remember_problems(source, unfinished)
+        results.remember_problems(source, directory)
+        unfinished = directory.unfinished
         try:
             made = dissect(net, source, missing, folder=unfinished, **dataclasses.asdict(settings))
         except KeyboardInterrupt:
             raise KeyboardInterrupt(results.how_far(unfinished, len(source))) from None
-        except ValueError:
-            if not begun:  # else it may be about another run's results, which are not ours to take away
-                results.forget_unfinished(unfinished)
-            raise
     # facts as they come back from disk, so that pages are the same whether a table was made now or read
     made = {
         name: dataclasses.replace(table, facts=json.loads(json.dumps(dict(table.facts), sort_keys=True)))

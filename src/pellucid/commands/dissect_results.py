@@ -11,7 +11,7 @@ import msgspec
 from PIL import Image
 from safetensors import safe_open
 
-from pellucid.core.documents import FlawError, convert, parse
+from pellucid.commands.work import say_what_is_there
 from pellucid.core.network import Network
 from pellucid.core.run import Run, RunDirectory, read_run
 from pellucid.core.storage import write_text
@@ -23,7 +23,6 @@ from pellucid.dissection.table import THRESHOLD
 from pellucid.explanation.pictures import Pictures
 from pellucid.report.dissection import file_names, write_dissection
 
-_PROBLEMS = "problems.jsonl"
 _FILES = (".html", ".safetensors", ".csv", ".published.csv")
 
 
@@ -55,23 +54,42 @@ def earlier(folder: Path, about: Mapping[str, Any]) -> dict[str, UnitTable]:
 
 
 def opened(
-    folder: Path, parameters: Mapping[str, Any], about: Mapping[str, Any], again: bool
+    folder: Path, parameters: Mapping[str, Any], about: Mapping[str, Any], again: bool, summary: Path | None
 ) -> RunDirectory:
     """The run directory, with the names of all files taken; ``again``: it holds tables of this run, with known problems.
 
-    Raises FileExistsError where one would overwrite a file that is not pellucid's.
+    Raises FileExistsError where one would overwrite a file that is not pellucid's, there or in the folder of the summary.
     """
     run = _run_of(folder) if again else None
     known = [] if run is None else [msgspec.structs.asdict(problem) for problem in run.problems]
-    directory = RunDirectory(folder, "dissect", parameters, **about, problems=known)
-    for name in ("index.html", *file_names(parameters["layers"])):
-        stem = directory.claim(name, _FILES if name != "index.html" else (".html",))
-        if f"{stem}.html" != name:
-            raise FileExistsError(
-                f"Expected a folder in which `{name}` and the tables beside it have no files of others in their way, got "
-                f"`{folder}`; try another `--out`."
-            )
+    directory = RunDirectory(folder, "dissect", parameters, identity=dict(about), **about, problems=known)
+    try:
+        say_what_is_there(directory)
+        for name in ("index.html", *file_names(parameters["layers"])):
+            stem = directory.claim(name, _FILES if name != "index.html" else (".html",))
+            if f"{stem}.html" != name:
+                raise FileExistsError(
+                    f"Expected a folder in which `{name}` and the tables beside it have no files of others in their way, got "
+                    f"`{folder}`; try another `--out`."
+                )
+        if summary is not None:
+            _check_summary(summary, parameters["layers"])
+    except BaseException as error:
+        directory.__exit__(type(error), error, None)
+        raise
     return directory
+
+
+def _check_summary(folder: Path, layers: Sequence[str]) -> None:
+    """Raises FileExistsError where a small table would overwrite a file of others."""
+    tables = table_files(folder)
+    for layer, page in zip(layers, file_names(list(layers)), strict=True):
+        file = folder / f"{page.removesuffix('.html')}.safetensors"
+        if file.exists() and tables.get(layer) != file:
+            raise FileExistsError(
+                f"Expected no file or an earlier table of `{layer}` under the name `{file}`, got another file; try another "
+                "`--summary`."
+            )
 
 
 def write_tables(tables: Mapping[str, UnitTable], directory: RunDirectory, summary: Path | None) -> None:
@@ -82,6 +100,7 @@ def write_tables(tables: Mapping[str, UnitTable], directory: RunDirectory, summa
         stem = page.removesuffix(".html")
         if layer not in there:
             save(table, folder, stem)
+        directory.keep(stem, (".safetensors",))  # whatever stops what follows, the table is there
         write_text(folder / f"{stem}.csv", to_csv(table))
         write_published(table, folder / f"{stem}.published.csv")
         table_file = there.get(layer, folder / f"{stem}.safetensors")
@@ -154,15 +173,9 @@ def overview(tables: Mapping[str, UnitTable]) -> str:
     )
 
 
-def remember_problems(source: ConceptSource, folder: Path) -> None:
-    """Let the set note its problems in ``folder`` as it finds them, and tell it those of the part that is done."""
-    folder.mkdir(parents=True, exist_ok=True)
-    file = folder / _PROBLEMS
-    for line in file.read_text(encoding="utf-8").splitlines() if file.exists() else ():
-        try:
-            where, reason = convert(parse(line), tuple[str, str])
-        except FlawError:  # the run was killed while it wrote this line
-            continue
+def remember_problems(source: ConceptSource, directory: RunDirectory) -> None:
+    """Let the run note the set's problems as they are found, and tell the set those of the part that is done."""
+    for where, reason in directory.remarks():
         source.report(where, reason)
     report = source.report
 
@@ -170,18 +183,9 @@ def remember_problems(source: ConceptSource, folder: Path) -> None:
         before = len(source.problems)
         report(where, reason)
         if len(source.problems) > before:
-            with file.open("a", encoding="utf-8", errors="replace") as stream:
-                stream.write(json.dumps([where, reason]) + "\n")
+            directory.remark([where, reason])
 
     source.report = noted  # type: ignore[method-assign]
-
-
-def forget_unfinished(folder: Path) -> None:
-    """Take away a folder of unfinished results."""
-    for file in folder.glob("*"):
-        file.unlink()
-    if folder.is_dir():
-        folder.rmdir()
 
 
 def how_far(folder: Path, total: int) -> str:

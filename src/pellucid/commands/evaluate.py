@@ -63,8 +63,8 @@ class Evaluate(ImageOptions):
     """method or control the others are compared with, image by image"""
     seed: Number = 0
     """of controls, intervals and metrics that draw lots"""
-    batch_size: Number = 16
-    """images held at once"""
+    batch_size: Annotated[int | None, flag("NUMBER")] = None
+    """images held at once, and finished together; by default 1 on the processor, else 16"""
     out: Folder = Path("pellucid-out")
     """where the results go"""
 
@@ -77,22 +77,25 @@ def run(arguments: Sequence[str]) -> int:
     from pellucid.commands.work import in_batches, prepare, results, verdict
     from pellucid.core.registry import create
 
-    at_least(options.batch_size, 1, "batch-size")
+    if options.batch_size is not None:
+        at_least(options.batch_size, 1, "batch-size")
     metric = create("evaluation", options.metric, **vars(options.parameters))
     methods, controls = _chosen(options, metric)
     net, gathered = prepare(options)
     _check_truth(options, metric, gathered)
     places = _places(net, metric, methods, options)
     bench = Bench(net, metric, places, controls, options)
+    size = options.batch_size or (1 if net.device.type == "cpu" else 16)
     with results("evaluate", options, net, gathered) as directory:
         try:
             in_batches(
-                gathered, directory, metric.name, options.batch_size, bench.read,
+                gathered, directory, metric.name, size, bench.read,
                 lambda batch, bar: bench.measure(batch, bar, directory), each=len(bench.keys),
             )  # fmt: skip
         finally:
             if bench.done:
-                _write(bench.comparison(), directory)
+                count = len(gathered.sources) + len(gathered.failed) - len(directory.facts["failed"])
+                _write(bench.comparison(count), directory)
     code = verdict(directory)
     if bench.done:
         comparison = bench.comparison()

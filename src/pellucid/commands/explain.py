@@ -24,6 +24,7 @@ from pellucid.commands.options import (
 
 if TYPE_CHECKING:
     from pellucid.commands.sources import Gathered, Source
+    from pellucid.core.journal import Entry
     from pellucid.core.network import Network
     from pellucid.core.run import RunDirectory
     from pellucid.explanation import Explanation
@@ -104,7 +105,7 @@ def run(arguments: Sequence[str]) -> int:
     with results("explain", options, net, gathered) as directory:
         pages = _Pages(net, options, methods, mask, meanings, painted, seeing, mined, directory, gathered)
         try:
-            one_by_one(gathered, directory, "explaining", pages.make)
+            one_by_one(gathered, directory, "explaining", pages.make, pages.again)
         finally:
             pages.write_index()
     code = verdict(directory)
@@ -132,6 +133,7 @@ class _Pages:
         self.net, self.options, self.methods, self.mask = net, options, methods, mask
         self.meanings, self.painted, self.seeing, self.mined = meanings, painted, seeing, mined
         self.directory = directory
+        self.count = len(gathered.sources) + len(gathered.failed)
         self.index = f"{directory.claim('index', ('.html',))}.html" if gathered.several else None
         self.entries: list[tuple[str, dict[str, Any]]] = []
 
@@ -161,9 +163,14 @@ class _Pages:
         )
         self._save(source, explanation)
 
+    def again(self, source: Source, entry: Entry) -> None:
+        """A page that an earlier part of this run has made."""
+        self.entries.append((str((entry.result or {})["page"]), entry.data))
+
     def _save(self, source: Source, explanation: Explanation) -> None:
         from pellucid.core.storage import write_arrays, write_json, write_text
         from pellucid.report import render_page
+        from pellucid.report.build import index_card
 
         named = {**explanation.image, "name": source.name}
         document = explanation.to_json(pictures=True)
@@ -174,15 +181,18 @@ class _Pages:
         write_arrays(folder / f"{stem}.safetensors", explanation.arrays())
         write_json(folder / f"{stem}.json", {**explanation.to_json(), "image": named})
         write_text(folder / f"{stem}.html", page)
-        self.entries.append((f"{stem}.html", {**document, "stages": [], "neurons": [], "mask": None}))
+        card = index_card(document)
+        self.entries.append((f"{stem}.html", card))
         self.directory.add(
             {
                 "image": source.name,
-                "sha256": source.sha256(),
+                "sha256": source.sha256,
                 "page": f"{stem}.html",
                 "text": str(explanation),
             },
             stem,
+            key=source.key,
+            data=card,
         )
 
     def write_index(self) -> None:
@@ -196,7 +206,9 @@ class _Pages:
         left = [(one["name"], in_flags(one["reason"])) for one in (*facts["failed"], *facts["skipped"])]
         finished = {one["page"] for one in facts["results"]}  # an interruption may fall between the two lists
         entries = [entry for entry in self.entries if entry[0] in finished]
-        write_text(self.directory.folder / self.index, render_index(entries, left))
+        done = len(entries) + len(facts["failed"])
+        missing = max(0, self.count - done)
+        write_text(self.directory.folder / self.index, render_index(entries, left, missing))
         self.directory.keep(self.index.removesuffix(".html"))
 
     def summary(self) -> str:

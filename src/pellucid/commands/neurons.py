@@ -21,6 +21,7 @@ from pellucid.commands.options import (
 
 if TYPE_CHECKING:
     from pellucid.commands.sources import Gathered, Source
+    from pellucid.core.journal import Entry
     from pellucid.core.network import Network
     from pellucid.core.results import UnitScores
     from pellucid.core.run import RunDirectory
@@ -78,10 +79,16 @@ def run(arguments: Sequence[str]) -> int:
                 directory,
                 options.criterion,
                 lambda source: rows.append(_one(source, net, criterion, options, directory)),
+                lambda _, entry: rows.append(entry.data),
             )
         finally:
             if rows:
-                write_json(directory.folder / file, {"criterion": options.criterion, "images": rows})
+                missing = (
+                    len(gathered.sources) + len(gathered.failed) - len(rows) - len(directory.facts["failed"])
+                )
+                unfinished = {"missing": missing} if missing else {}
+                scores = {"criterion": options.criterion, **unfinished, "images": rows}
+                write_json(directory.folder / file, scores)
                 directory.keep(file.removesuffix(".json"))
     for row in rows:
         best = ", ".join(f"{unit} ({row['scores'][unit]:.3g})" for unit in row["top"])
@@ -111,6 +118,7 @@ def _by_class(options: Any, net: Network, gathered: Gathered, criterion: Criteri
     import torch
 
     from pellucid.commands.work import one_by_one, results, verdict
+    from pellucid.core.results import UnitScores
     from pellucid.data.batches import as_batch
     from pellucid.units.classes import class_scores_of, log_odds_of
     from pellucid.units.rivals import against_rivals
@@ -126,11 +134,25 @@ def _by_class(options: Any, net: Network, gathered: Gathered, criterion: Criteri
         odds = 0.0 if options.temperature is None else float(log_odds_of(net, batch, target))
         found = pl.neurons(net, batch, options.layer, target, criterion, normalized=True, progress=False)
         kept.append((found, index, odds))
-        directory.add({"image": source.name, "target": net.classes[index], "sha256": source.sha256()})
+        row = {"image": source.name, "target": net.classes[index], "sha256": source.sha256}
+        data = {
+            "scores": found.values.double().tolist(),
+            "names": found.target,
+            "class": index,
+            "odds": odds,
+        }
+        directory.add(row, key=source.key, data=data)
+
+    def again(source: Source, entry: Entry) -> None:
+        data = entry.data
+        values = torch.tensor(data["scores"], dtype=torch.float64).to(net.device, net.dtype)
+        layer = net.layer(options.layer or net.default_layers[-1])
+        scores = UnitScores(values, layer, criterion.name, tuple(data["names"]))
+        kept.append((scores, data["class"], data["odds"]))
 
     with results("neurons", options, net, gathered) as directory:
         stem = directory.claim("classes", (".safetensors",))
-        one_by_one(gathered, directory, options.criterion, work)
+        one_by_one(gathered, directory, options.criterion, work, again)
         if not kept:
             return verdict(directory)
         scores, labels, odds = zip(*kept, strict=True)
@@ -177,5 +199,6 @@ def _one(
     values = [value if math.isfinite(value) else None for value in found.values[0].tolist()]
     best = [unit.index for unit in found.top(options.top) if values[unit.index] is not None]
     row = {"image": source.name, "target": found.target[0], "layer": found.layer.name, "top": best}
-    directory.add({**row, "sha256": source.sha256()})
-    return {**row, "scores": values}
+    scores = {**row, "scores": values}
+    directory.add({**row, "sha256": source.sha256}, key=source.key, data=scores)
+    return scores

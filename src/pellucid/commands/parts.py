@@ -78,7 +78,7 @@ def run(arguments: Sequence[str]) -> int:
     if options.per_class is not None:
         at_least(options.per_class, 1, "per-class")
     from pellucid.commands.sources import gather
-    from pellucid.commands.work import verdict
+    from pellucid.commands.work import say_what_is_there, verdict
     from pellucid.core.run import RunDirectory
     from pellucid.core.storage import fingerprint
     from pellucid.interpretable.parts import open_parts
@@ -91,9 +91,12 @@ def run(arguments: Sequence[str]) -> int:
     source = open_parts(options.parts, classes=options.objects, parts=options.only, **_set_options(options))
     about = {"name": net.name, "sha256": fingerprint(net.module)}
     with RunDirectory(options.out, "parts", plain(options), network=about, problems=[]) as directory:
+        say_what_is_there(directory)
         names = _claimed(layers, directory)
         try:
-            tables = measure_parts(net, layers, source, **dataclasses.asdict(settings))
+            tables = measure_parts(
+                net, layers, source, folder=directory.unfinished, **dataclasses.asdict(settings)
+            )
         finally:
             directory.facts["problems"] = [
                 {"name": one.where, "reason": one.reason} for one in source.problems
@@ -205,6 +208,10 @@ def _write_images(
     pages = []
     for one in gathered.sources:
         try:
+            entry = directory.recall(one.key)
+            if entry is not None and entry.result is not None:
+                pages.append((entry.result["page"], one.name))
+                continue
             picture = one.picture(100_000_000)
         except ImageError as error:
             directory.fail(one.name, str(error))
@@ -216,7 +223,7 @@ def _write_images(
         stem = directory.claim(f"filters-{Path(one.name).stem}.html", (".html",))
         path = directory.folder / f"{stem}.html"
         write_image_page(net.preprocess.view(image), one.name, found, tables, path, index="index.html")
-        directory.add({"name": one.name, "page": path.name}, stem)
+        directory.add({"name": one.name, "page": path.name}, stem, key=one.key)
         pages.append((path.name, one.name))
     return pages
 

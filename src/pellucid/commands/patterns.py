@@ -53,6 +53,7 @@ def run(arguments: Sequence[str]) -> int:
     """Parse, with the parameters of mining among the flags, and mine."""
     options: Any = parse(_command(), "patterns", arguments)
     from pellucid.commands.sources import gather
+    from pellucid.commands.work import say_what_is_there
     from pellucid.core.run import RunDirectory
     from pellucid.core.storage import fingerprint
     from pellucid.data.preprocess import to_batch
@@ -70,9 +71,11 @@ def run(arguments: Sequence[str]) -> int:
     labels = given_labels(net, sources) if options.labels == "given" else None
     about = {"name": net.name, "sha256": fingerprint(net.module)}
     with RunDirectory(options.out, "patterns", plain(options), network=about) as directory:
+        say_what_is_there(directory)
         batch, shown = to_batch(read, net.preprocess)
         found = mine(
-            net, batch, labels, layer, settings=settings, classes=options.target or None, normalized=True
+            net, batch, labels, layer, settings=settings, classes=options.target or None, normalized=True,
+            folder=directory.unfinished,
         )  # fmt: skip
         _write(found, names, [one.image for one in shown], [one.name for one in sources], directory)
     for note in (*names.notes, *found.notes):

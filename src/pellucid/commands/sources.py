@@ -6,11 +6,12 @@ import hashlib
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 from pellucid.commands.console import in_flags, printable
+from pellucid.core.storage import digest_of
 
 DEMONSTRATION = "scenes:test/203"
 MOST_SCENES = 100_000  # in one range
@@ -45,12 +46,24 @@ class Source:
         read = self.read(max_pixels)
         return read.image if self.is_scene else read
 
+    @cached_property
     def sha256(self) -> str:
-        """Hash of the file's bytes; of a rendering's pixels."""
+        """Hash of the file's bytes; of a rendering's pixels. Raises ImageError for a file that cannot be read."""
         if self.is_scene:
             return hashlib.sha256(self.content().image.tobytes()).hexdigest()
-        with self.content.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
+        from pellucid.data.pixels import ImageError
+
+        try:
+            return digest_of(self.content)
+        except OSError as error:
+            raise ImageError(
+                f"Expected a picture, got `{self.name}`, which cannot be read ({error.strerror}); try it again when it is there."
+            ) from None
+
+    @property
+    def key(self) -> str:
+        """What its results are known by: the same name and the same bytes. Raises ImageError as `sha256` does."""
+        return f"{self.sha256} {self.name}"
 
 
 @dataclass(frozen=True, eq=False)

@@ -76,6 +76,7 @@ def run(arguments: Sequence[str]) -> int:
     """Parse, with the method's parameters among the flags, and paint some at a time."""
     command = with_parameters(Visualize, "visualization", "method", arguments)
     options: Any = parse(command, "visualize", arguments)
+    from pellucid.commands.work import say_what_is_there
     from pellucid.core.registry import create
     from pellucid.core.run import RunDirectory
     from pellucid.core.storage import fingerprint
@@ -90,24 +91,40 @@ def run(arguments: Sequence[str]) -> int:
     if options.patterns and options.method == "decode":
         return _decoded(net, real, method, options, about)
     with RunDirectory(options.out, "visualize", plain(options), network=about) as directory, _remarks():
-        found = _painted(net, wanted, method, real, options)
+        say_what_is_there(directory)
+        found = _painted(net, wanted, method, real, options, directory)
         _write(found, directory, options)
+        if not found.finished:
+            _stopped(found, options)
     worst = [found.caption(k) for k in range(min(len(found), 10))]
     say("\n".join(worst) + (f"\n… and {len(found) - 10} more" if len(found) > 10 else ""))
     say(f"{len(found)} picture{'' if len(found) == 1 else 's'}: {options.out / 'sheet.png'}")
-    if not found.finished:
-        raise KeyboardInterrupt(
-            f"{len(found)} of {len(wanted) * options.count} pictures are there, in {options.out}"
-        )
     return 0
 
 
-def _painted(net: Network, wanted: list[Any], method: Any, real: Any, options: Visualize) -> Visualization:
+def _stopped(found: Visualization, options: Visualize) -> None:
+    """Raises KeyboardInterrupt that says how far a stopped run is."""
+    begun = len(found) - found.done
+    more = (
+        f" ({begun} more as far as they came, {found.status[-1].removeprefix('unfinished: ')})"
+        if begun
+        else ""
+    )
+    raise KeyboardInterrupt(
+        f"{found.done} of {found.done + found.missing} pictures are finished{more}, in {options.out}; the same command goes on "
+        "from there."
+    )
+
+
+def _painted(
+    net: Network, wanted: list[Any], method: Any, real: Any, options: Visualize, directory: RunDirectory
+) -> Visualization:
     from pellucid.visualization import visualize
 
     return visualize(
         net, wanted, method, size=options.size, seed=options.seed, count=options.count, diversity=options.diversity,
         images=real, normalized=True if real is not None else None, batch_size=_AT_ONCE,
+        folder=directory.unfinished,
     )  # fmt: skip
 
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from threading import Event, Thread
 from typing import Any
 
 from pellucid.commands.console import complain
 from pellucid.commands.options import ImageOptions, plain
 from pellucid.commands.sources import Gathered, Source, gather
+from pellucid.core.journal import Entry
 from pellucid.core.network import Network
+from pellucid.core.progress import bar, ticking
 from pellucid.core.run import RunDirectory
 from pellucid.core.storage import fingerprint
 
@@ -32,28 +32,47 @@ def results(name: str, options: ImageOptions, net: Network, gathered: Gathered) 
     """The folder of the results, with what could not be gathered noted."""
     about = {"name": net.name, "sha256": fingerprint(net.module)}
     directory = RunDirectory(options.out, name, plain(options), network=about)
+    say_what_is_there(directory)
     for left, note in ((gathered.failed, directory.fail), (gathered.skipped, directory.skip)):
         for what, reason in left:
             note(what, reason)
     return directory
 
 
+def say_what_is_there(directory: RunDirectory) -> None:
+    """That an earlier part of this run is there, or another run that was stopped."""
+    if directory.going_on:
+        complain(f"going on with the unfinished run in {directory.folder}")
+    for other in directory.beside:
+        complain(f"another run is unfinished, in {other}; this one does not go on with it")
+
+
 def one_by_one(
-    gathered: Gathered, directory: RunDirectory, label: str, work: Callable[[Source], None]
+    gathered: Gathered,
+    directory: RunDirectory,
+    label: str,
+    work: Callable[[Source], None],
+    again: Callable[[Source, Entry], None] = lambda source, entry: None,
 ) -> None:
     """Do the work for every picture; unusable pictures are noted.
 
-    Raises KeyboardInterrupt that says how much is finished.
+    ``work`` adds its result under the key of the source; where an earlier part of this run has done so, ``again`` is told
+    instead. Raises KeyboardInterrupt that says how much is finished.
     """
     from pellucid.data.pixels import ImageError
 
-    with _saying_how_far(gathered, directory), _bar(len(gathered.sources), label) as bar:
+    count = len(gathered.sources)
+    with saying_how_far(directory, count), ticking(bar(count, label)) as shown:
         for source in gathered.sources:
             try:
-                work(source)
+                entry = directory.recall(source.key)
+                if entry is None:
+                    work(source)
+                else:
+                    again(source, entry)
             except ImageError as error:
                 directory.fail(source.name, str(error))
-            bar.update()
+            shown.update()
 
 
 def in_batches(
@@ -73,53 +92,29 @@ def in_batches(
     from pellucid.data.pixels import ImageError
 
     sources = gathered.sources
-    with _saying_how_far(gathered, directory), _bar(len(sources) * each, label, "map") as bar:
+    total = len(sources) * each
+    with saying_how_far(directory, len(sources)), ticking(bar(total, label, "map")) as shown:
         for first in range(0, len(sources), size):
-            found = []
+            batch = []
             for source in sources[first : first + size]:
                 try:
-                    found.append((source, read(source)))
+                    batch.append((source, read(source)))
                 except ImageError as error:
                     directory.fail(source.name, str(error))
-                    bar.update(each)
-            if found:
-                work(found, bar)
+                    shown.update(each)
+            if batch:
+                work(batch, shown)
 
 
 @contextmanager
-def _saying_how_far(gathered: Gathered, directory: RunDirectory) -> Iterator[None]:
+def saying_how_far(directory: RunDirectory, count: int, what: str = "images") -> Iterator[None]:
+    """Around work whose results are added one by one: a stop says how many there are, and that the same command goes on."""
     try:
         yield
     except KeyboardInterrupt:
-        done, count = len(directory.facts["results"]), len(gathered.sources)
-        text = f"{done} of {count} images are finished, in {directory.folder}"
-        raise KeyboardInterrupt(text if done else "No image is finished.") from None
-
-
-@contextmanager
-def _bar(count: int, label: str, unit: str = "image") -> Iterator[Any]:
-    """A bar on a terminal once two seconds have passed, whose clock goes on while one image takes long."""
-    from tqdm import tqdm
-
-    over = Event()
-
-    def tick() -> None:
-        pause = 2.0
-        while not over.wait(pause):
-            bar.refresh()
-            bar.last_print_t = time.time()  # else the bar takes itself for never shown, and is not cleared
-            pause = 0.5
-
-    with tqdm(total=count, desc=label, unit=unit, delay=2, leave=False, disable=None) as bar:
-        clock = Thread(target=tick, daemon=True)
-        if not bar.disable:
-            clock.start()
-        try:
-            yield bar
-        finally:
-            over.set()
-            if clock.is_alive():
-                clock.join()
+        done = len(directory.facts["results"])
+        text = f"{done} of {count} {what} are finished, in {directory.folder}; the same command goes on from there."
+        raise KeyboardInterrupt(text if done else f"No {what.removesuffix('s')} is finished.") from None
 
 
 def verdict(directory: RunDirectory) -> int:

@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from tqdm import tqdm
 
 from pellucid.core.capture import Trace, capture
 from pellucid.core.layers import Layer, LayerLike
 from pellucid.core.network import Network, TargetLike
+from pellucid.core.progress import bar
 from pellucid.core.target import Target, plain_target
 
 
@@ -55,17 +55,16 @@ def traces(
     progress: bool | None = None,
     label: str = "",
 ) -> Iterator[Trace]:
-    """A trace for every ``batch_size`` images; the bar appears once two seconds have passed, never with
-    ``progress=False``."""
+    """A trace for every ``batch_size`` images. ``progress``: see `pellucid.core.progress`."""
     if batch_size < 1:
         raise ValueError(f"Expected `batch_size` of at least 1, got {batch_size}; try 16.")
     count = len(batch)
     target = _checked(target, count)
-    with tqdm(total=count, desc=label, unit="image", delay=2, leave=False, disable=progress is False) as bar:
+    with bar(count, label, "image", progress) as shown:
         for first in range(0, count, batch_size):
             part = slice(first, min(first + batch_size, count))
             yield capture(net, batch[part], layers, _part(target, part), gradients=gradients)
-            bar.update(part.stop - part.start)
+            shown.update(part.stop - part.start)
 
 
 def _checked(target: TargetLike, count: int) -> Any:

@@ -19,6 +19,7 @@ from typing import Any
 
 from pellucid.core.layers import INPUT, LayerLike
 from pellucid.core.network import Network, NetworkLike, as_network
+from pellucid.core.steps import plan_of
 from pellucid.core.storage import fingerprint
 from pellucid.data.concepts import ConceptSource, open_concepts
 from pellucid.dissection.engine import Dissection
@@ -40,9 +41,10 @@ def dissect(
     ``concepts``: pictures with labels, or where they are: ``"scenes:val/0-999"``, a folder in the layout of Broden, COCO, VOC,
     ADE20K, CUB-200, or one with index.csv and labels.csv (`pellucid.open_concepts`). ``layers``: default, the end of every
     resolution stage.
-    ``folder``: where unfinished results are kept, so that a stopped run goes on there; by default they are in a temporary
-    folder. ``settings``: fields of `pellucid.dissection.settings.Settings` (``quantile``, ``anchor``, ``ratio``, ``draws``,
-    ``resamples``, ``examples``, ``seed``, ``batch_size``, …). ``progress``: None shows bars on a terminal.
+    ``folder``: where partial results are kept, so that a stopped run goes on there; they stay until you delete it, once the
+    tables are saved. By default they are in a temporary folder. ``settings``: fields of
+    `pellucid.dissection.settings.Settings` (``quantile``, ``anchor``, ``ratio``, ``draws``, ``resamples``, ``examples``,
+    ``seed``, ``batch_size``, …). ``progress``: None shows bars on a terminal.
 
     The size of batches changes the last bits of some convolutions in float32; all else is exact, whatever the order,
     batches or interruptions.
@@ -84,7 +86,11 @@ def _run(
     about: Any,
     progress: Any,
 ) -> dict[str, UnitTable]:
-    tables = Dissection(net, concepts, layers, settings, folder, about, progress).run()
+    wanted = [layer.name for layer in layers]
+    planned = (plan_of(folder) or {}).get("layers", ())
+    if set(wanted) < set(planned):  # of a stopped run some tables are saved
+        layers = [net.layer(name) for name in planned]
+    tables = Dissection(net, concepts, layers, settings, folder, about, progress, wanted).run()
     kept = {key: value for key, value in asdict(settings).items() if key not in ("scratch", "batch_size")}
     return {
         name: replace(table, facts={**about, "settings": kept, **table.facts})

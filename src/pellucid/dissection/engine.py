@@ -11,7 +11,6 @@ in the table's facts): the share q of its values. A stopped run goes on from its
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
@@ -23,12 +22,13 @@ import numpy.typing as npt
 import torch
 from safetensors.numpy import load_file
 from torch import Tensor
-from tqdm import tqdm
 
 from pellucid.core.capture import observe
 from pellucid.core.layers import Layer
 from pellucid.core.network import Network
-from pellucid.core.storage import write_json
+from pellucid.core.progress import bar
+from pellucid.core.run import PLAN
+from pellucid.core.steps import Steps
 from pellucid.data.concepts.base import SPLITS, ConceptSource
 from pellucid.dissection import tensors
 from pellucid.dissection.counting import BestPictures, Counter
@@ -47,7 +47,8 @@ _SETTLED = 4  # batches after which a bound moves slowly
 
 
 class Dissection:
-    """One run over a set of concepts; ``folder`` keeps what is unfinished, and is emptied of it at the end."""
+    """One run over a set of concepts; ``folder`` keeps what a stopped run goes on from, of all ``layers``; counted are those
+    that are ``wanted``."""
 
     def __init__(
         self,
@@ -58,7 +59,9 @@ class Dissection:
         folder: Path,
         identity: Mapping[str, Any],
         progress: bool | None,
+        wanted: Sequence[str] | None = None,
     ) -> None:
+        self.wanted = [layer.name for layer in layers] if wanted is None else list(wanted)
         self.net, self.source, self.settings, self.folder = net, source, settings, folder
         self.progress = progress
         self.kernel = settings.kernel
@@ -91,12 +94,13 @@ class Dissection:
         total = sum(map(len, self.used))
         if not total:
             first = self.source.problems[0] if self.source.problems else None
+            self._forget()
             raise ValueError(
                 f"Expected at least one usable picture in {self.source.name}, got none"
                 + (f" ({first.where}: {first.reason})" if first else "") + "."
             )  # fmt: skip
         self._look_again(total)
-        counters = {name: self._counter(name) for name in self.layers}
+        counters = {name: self._counter(name) for name in self.wanted}
         self._count(counters, total)
         facts = {
             "images": total,
@@ -112,7 +116,6 @@ class Dissection:
                 "passes": 2 if name in self.again else 1,
             }
             found[name] = counter.table({**facts, **more})
-        self._clear()
         return found
 
     def _rank(self, name: str, images: int) -> int:
@@ -227,6 +230,9 @@ class Dissection:
         names = [name for name in self.layers if name in self.again]
         with self._bar(total if names else 0, "looking again", 0) as bar:
             for k in range(len(self.shards) if names else 0):
+                if self._path(k, "again").exists():  # of a stopped run
+                    bar.update(len(self.used[k]))
+                    continue
                 parts: dict[str, list[Cells]] = {name: [] for name in names}
 
                 def see(name: str, value: Tensor, parts: dict[str, list[Cells]] = parts) -> None:
@@ -327,32 +333,23 @@ class Dissection:
 
     def _note(self, identity: Mapping[str, Any]) -> None:
         """Say what the unfinished results belong to; refuse those of another run."""
-        file = self.folder / "plan.json"
         plan = {
             **identity,
             "settings": asdict(self.settings),
             "layers": list(self.layers),
             "shard": self.shard,
         }
-        plan = json.loads(json.dumps(plan))
-        if file.exists() and json.loads(file.read_text(encoding="utf-8")) != plan:
-            raise ValueError(
-                f"Expected the unfinished results in `{self.folder}` to be of the same network, concepts, layers and "
-                "settings, got those of another run; try another folder, or delete this one."
-            )
-        write_json(file, plan)
+        Steps(self.folder, plan)
 
-    def _clear(self) -> None:
-        for kind in ("shard", "again", "bounds", "log"):
-            for file in self.folder.glob(f"{kind}-*"):
-                file.unlink(missing_ok=True)
-        self.folder.joinpath("plan.json").unlink(missing_ok=True)
+    def _forget(self) -> None:
+        """Take away what leads nowhere: no picture could be used, and the next run may find them put right."""
+        for k in range(len(self.shards)):
+            for kind in ("shard", "bounds"):
+                self._path(k, kind).unlink(missing_ok=True)
+        self.folder.joinpath(PLAN).unlink(missing_ok=True)
 
     def _bar(self, total: int, label: str, done: int) -> Any:
-        return tqdm(
-            total=total, initial=done, desc=label, unit="image", delay=2, leave=False,
-            disable=None if self.progress is None else not self.progress,
-        )  # fmt: skip
+        return bar(total, label, "image", self.progress, done)
 
 
 def _cells(layer: Layer) -> int:

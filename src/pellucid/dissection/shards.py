@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
-from pellucid.core.storage import whole
+from pellucid.core.storage import write_bytes
 from pellucid.dissection import collecting
 from pellucid.dissection.labels import LabelBlock
 
@@ -127,8 +127,7 @@ class Shard:
 
 def write_plain(path: Path, arrays: Mapping[str, Any]) -> None:
     """Write plain arrays whole or not at all."""
-    with whole(path) as partial:
-        save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, partial)
+    write_bytes(path, save({name: np.ascontiguousarray(array) for name, array in arrays.items()}))
 
 
 _LABELS = tuple(field.name for field in fields(LabelBlock))

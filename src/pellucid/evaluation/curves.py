@@ -31,14 +31,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, ClassVar, Literal, NamedTuple, get_args
+from typing import ClassVar, Literal, NamedTuple, get_args
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
-from tqdm import tqdm
 
 from pellucid.core.network import Network
+from pellucid.core.progress import bar
 from pellucid.core.registry import register, suggest
 from pellucid.core.target import Target
 from pellucid.evaluation.blur import Blur, blurred, check_blur
@@ -174,7 +174,7 @@ def curves(
     runs = 2 * (len(counts) - 2) * maps.shape[0] * maps.shape[1]
     group = max(1, batch_size // len(maps))  # bounds the memory of ranks and blurred images
     found = []
-    with running(net), _bar(runs, progress) as bar:
+    with running(net), bar(runs, "curves", "image", progress) as shown:
         empty = net(torch.zeros_like(images[:1]))
         for rows in torch.split(torch.arange(len(images), device=images.device), group):
             clean, start = images[rows], protocol.blurred(images[rows])
@@ -187,14 +187,10 @@ def curves(
             )
             for place, inputs in _between(clean, start, maps[:, rows], counts, batch_size):
                 drawn[place] = judge(net, net(inputs), target, rows[place[2]])
-                bar.update(len(inputs))
+                shown.update(len(inputs))
             found.append(drawn)
     shape = (*saliency.shape[:-2], len(counts))
     return Curves(*(each.reshape(shape) for each in torch.cat(found, 2).double().cpu()))
-
-
-def _bar(total: int, progress: bool | None) -> tqdm[Any]:
-    return tqdm(total=total, desc="curves", unit="image", delay=2, leave=False, disable=progress is False)
 
 
 def _with_ends(

@@ -14,10 +14,10 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from pellucid.core.hooks import Enough, replaced
 from pellucid.core.layers import inspect
+from pellucid.core.progress import each
 from pellucid.core.registry import UnknownNameError, suggest
 from pellucid.core.running import undisturbed
 
@@ -96,7 +96,7 @@ def lower_maps(
     mirrored: bool = True,
     dtype: torch.dtype = torch.bfloat16,
     batch_size: int = 64,
-    progress: bool = False,
+    progress: bool | None = False,
 ) -> Float[Tensor, "side picture channel h w"]:
     """What ``layer`` gives for all pictures (bytes [picture channel h w]) and, where asked, for their mirror images.
 
@@ -105,10 +105,7 @@ def lower_maps(
     kept: Tensor | None = None
     device = next(module.parameters()).device
     with undisturbed(module) as module, torch.no_grad():
-        count = range(0, len(images), batch_size)
-        for first in tqdm(
-            count, desc="lower layers", unit="batch", disable=None if progress else True, delay=2, leave=False
-        ):
+        for first in each(range(0, len(images), batch_size), "lower layers", "batch", progress):
             x = normalize(images[first : first + batch_size]).to(device)
             x = x.contiguous(memory_format=torch.channels_last)
             with torch.autocast(device.type, torch.bfloat16, enabled=dtype == torch.bfloat16):

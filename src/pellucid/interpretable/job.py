@@ -41,7 +41,7 @@ class InterpretableJob(Job):
         *,
         backbone: Backbone | None = None,
         lower: Tensor | None = None,
-        progress: bool = True,
+        progress: bool | None = None,
     ) -> None:
         self.settings, self.pictures, self.progress, self.given = settings, pictures, progress, lower
         self.title, self.epochs, self.seed = settings.name, settings.epochs, settings.seed

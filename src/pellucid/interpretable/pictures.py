@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from jaxtyping import Int, UInt8
 from torch import Tensor
-from tqdm import tqdm
 
+from pellucid.core.progress import each
 from pellucid.core.registry import UnknownNameError, suggest
 from pellucid.data.images import ImageError, read_image
 from pellucid.data.preprocess import Preprocess
@@ -48,7 +48,7 @@ class Pictures:
 
 
 def open_pictures(
-    settings: InterpretableTraining, split: str, preprocess: Preprocess, *, progress: bool = False
+    settings: InterpretableTraining, split: str, preprocess: Preprocess, *, progress: bool | None = False
 ) -> Pictures:
     """The training (``"train"``) or test (``"test"``) pictures that the settings name.
 
@@ -66,7 +66,9 @@ def _check(target: str | None, classes: tuple[str, ...]) -> None:
         )
 
 
-def _scenes(settings: InterpretableTraining, split: str, preprocess: Preprocess, progress: bool) -> Pictures:
+def _scenes(
+    settings: InterpretableTraining, split: str, preprocess: Preprocess, progress: bool | None
+) -> Pictures:
     target, count = settings.target, settings.images if split == "train" else settings.test_images
     _check(target, CLASSES)
     size = preprocess.size or (128, 128)
@@ -94,7 +96,9 @@ def _scenes(settings: InterpretableTraining, split: str, preprocess: Preprocess,
     return _collected(picture, count, classes, f"rendering {split}", progress)
 
 
-def _folder(settings: InterpretableTraining, split: str, preprocess: Preprocess, progress: bool) -> Pictures:
+def _folder(
+    settings: InterpretableTraining, split: str, preprocess: Preprocess, progress: bool | None
+) -> Pictures:
     root = Path(settings.data).expanduser()
     kinds = sorted(each.name for each in root.iterdir() if each.is_dir()) if root.is_dir() else []
     if len(kinds) < 2:
@@ -139,14 +143,11 @@ def _collected(
     count: int,
     classes: tuple[str, ...],
     title: str,
-    progress: bool,
+    progress: bool | None,
 ) -> Pictures:
     images: Tensor | None = None
     labels = torch.empty(count, dtype=torch.long)
-    bar = tqdm(
-        range(count), desc=title, unit="picture", disable=None if progress else True, delay=2, leave=False
-    )
-    for index in bar:
+    for index in each(range(count), title, "picture", progress):
         pixels, labels[index] = picture(index)
         if images is None:
             images = torch.empty(count, *pixels.shape, dtype=torch.uint8)

@@ -24,7 +24,7 @@ from pellucid.zoo.interpretable.saved import save_network
 
 
 def train_interpretable(
-    settings: InterpretableTraining, out: Path, *, name: str | None = None, progress: bool = True
+    settings: InterpretableTraining, out: Path, *, name: str | None = None, progress: bool | None = None
 ) -> dict[str, Any]:
     """Train, test and write ``NAME.safetensors`` and its model card ``NAME.md`` into ``out``; returns the card's facts.
 

@@ -105,18 +105,32 @@ def _language(document: Document) -> dict[str, Any]:
     }
 
 
-def render_index(entries: Sequence[tuple[str, Document]], skipped: Sequence[tuple[str, str]] = ()) -> str:
-    """The index page as HTML: ``entries`` are (file name of the page, document)."""
+def index_card(document: Document) -> dict[str, Any]:
+    """What the index page shows of a document."""
+    image, prediction = document["image"], document["prediction"]
+    return {
+        "image": {"name": image["name"]},
+        "prediction": [dict(prediction[0])],
+        "text": words.plain(document["text"]),
+        "thumbnail": _thumbnail(document),
+    }
+
+
+def render_index(
+    entries: Sequence[tuple[str, Document]], skipped: Sequence[tuple[str, str]] = (), missing: int = 0
+) -> str:
+    """The index page as HTML.
+
+    Args:
+        entries: (file name of the page, its document or its `index_card`).
+        skipped: (name, reason) of what could not be explained.
+        missing: How many pictures were still to come when the run was stopped.
+    """
     cards = [
-        {
-            "href": href,
-            "document": document,
-            "text": words.plain(document["text"]),
-            "thumbnail": _thumbnail(document),
-        }
+        {"href": href, **(document if "thumbnail" in document else index_card(document))}
         for href, document in entries
     ]
-    return render("index.html.j2", scripts=(), cards=cards, skipped=list(skipped))
+    return render("index.html.j2", scripts=(), cards=cards, skipped=list(skipped), missing=missing)
 
 
 def _check(document: Document) -> None:

@@ -19,9 +19,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from tqdm import tqdm
 
 from pellucid._version import __version__
+from pellucid.core.progress import bar
 from pellucid.core.provenance import machine
 from pellucid.core.storage import whole, write_text
 from pellucid.data.preprocess import Preprocess
@@ -32,7 +32,9 @@ from pellucid.training.weights import rounded
 from pellucid.zoo import embedded
 
 
-def train_classifier(settings: ClassifierTraining, out: Path, *, progress: bool = True) -> dict[str, Any]:
+def train_classifier(
+    settings: ClassifierTraining, out: Path, *, progress: bool | None = None
+) -> dict[str, Any]:
     """Train, test and write ``NAME.safetensors`` and its model card ``NAME.md`` into ``out``; returns the
     card's facts.
 
@@ -59,7 +61,7 @@ class _Classifier(Job):
 
     settings: ClassifierTraining
 
-    def __init__(self, settings: ClassifierTraining, progress: bool) -> None:
+    def __init__(self, settings: ClassifierTraining, progress: bool | None) -> None:
         """A fresh network, from the seed; the caller's random state stays as it is."""
         self.settings, self.progress = settings, progress
         self.title, self.epochs, self.seed = settings.network, settings.epochs, settings.seed
@@ -104,7 +106,7 @@ class _Classifier(Job):
 
 
 def _render(
-    split: str, count: int, settings: ClassifierTraining, confounding: float, progress: bool
+    split: str, count: int, settings: ClassifierTraining, confounding: float, progress: bool | None
 ) -> tuple[Tensor, Tensor]:
     """Scenes as bytes [count 3 size size] and class indices."""
     from pellucid.world import SceneDataset
@@ -116,24 +118,17 @@ def _render(
     own = torch.Generator()  # else the loader would draw from the caller's random state
     loader = torch.utils.data.DataLoader(data, batch_size=256, num_workers=workers, generator=own)
     place = 0
-    with tqdm(
-        total=count,
-        desc=f"rendering {split}",
-        unit="scene",
-        disable=None if progress else True,
-        delay=2,
-        leave=False,
-    ) as bar:
+    with bar(count, f"rendering {split}", "scene", progress) as shown:
         for pictures, classes in loader:
             part = slice(place, place + len(classes))
             images[part], labels[part] = pictures, classes
             place += len(classes)
-            bar.update(len(classes))
+            shown.update(len(classes))
     return images, labels
 
 
 def measured_accuracy(
-    module: nn.Module, settings: ClassifierTraining, confounding: float, progress: bool = False
+    module: nn.Module, settings: ClassifierTraining, confounding: float, progress: bool | None = False
 ) -> float:
     """Share of the first ``test_images`` scenes of the test split that are classified right."""
     images, labels = _render("test", settings.test_images, settings, confounding, progress)
@@ -146,7 +141,7 @@ def measured_accuracy(
     return right / len(images)
 
 
-def _facts(job: Job, record: Record, progress: bool) -> dict[str, Any]:
+def _facts(job: Job, record: Record, progress: bool | None) -> dict[str, Any]:
     """What the model card and the weights file say."""
     settings: ClassifierTraining = job.settings
     return {

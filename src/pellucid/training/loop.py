@@ -20,8 +20,8 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, distributed, nn
-from tqdm import tqdm
 
+from pellucid.core.progress import bar
 from pellucid.core.storage import whole
 
 Precision = Literal["bf16", "float32"]
@@ -154,7 +154,12 @@ def processes() -> Iterator[None]:
 
 
 def train(
-    job: Job, checkpoint: Path, *, precision: Precision = "bf16", progress: bool = True, resume: bool = True
+    job: Job,
+    checkpoint: Path,
+    *,
+    precision: Precision = "bf16",
+    progress: bool | None = None,
+    resume: bool = True,
 ) -> Record:
     """Run all epochs that are left, with a checkpoint after each; the module is trained in place and ends in evaluation mode.
 
@@ -179,7 +184,7 @@ def train(
 class _Run:
     """A training under way."""
 
-    def __init__(self, job: Job, precision: Precision, progress: bool) -> None:
+    def __init__(self, job: Job, precision: Precision, progress: bool | None) -> None:
         self.job, self.precision, self.progress = job, precision, progress
         self.record = Record()
         self.best: dict[str, Tensor] = {}
@@ -220,16 +225,9 @@ class _Run:
 
     def _steps(self, number: int) -> tuple[dict[str, float], int]:
         job, sums, seen = self.job, dict[str, float](), 0
-        with tqdm(
-            job.batches(number),
-            total=job.steps(),
-            desc=f"{job.title} epoch {number + 1}/{job.epochs}",
-            unit="step",
-            disable=(None if self.progress else True) if rank() == 0 else True,
-            delay=2,
-            leave=False,
-        ) as bar:
-            for step, batch in enumerate(bar):
+        title = f"{job.title} epoch {number + 1}/{job.epochs}"
+        with bar(job.steps(), title, "step", self.progress if rank() == 0 else False) as shown:
+            for step, batch in enumerate(job.batches(number)):
                 with torch.autocast(self.kind, torch.bfloat16, enabled=self.precision == "bf16"):
                     loss, numbers = job.loss(self.forward, batch)
                 value = float(loss.detach())
@@ -247,7 +245,8 @@ class _Run:
                 seen += count
                 for name, one in {"loss": value, **numbers}.items():
                     sums[name] = sums.get(name, 0.0) + one * count
-                bar.set_postfix(loss=f"{value:.3f}", refresh=False)
+                shown.set_postfix(loss=f"{value:.3f}", refresh=False)
+                shown.update()
         return sums, seen
 
     def _judge(self, row: dict[str, float]) -> None:

@@ -10,16 +10,19 @@ import dataclasses
 import math
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from pellucid.core.network import Network, NetworkLike, as_network
+from pellucid.core.progress import bar
 from pellucid.core.registry import create
 from pellucid.core.results import Unit
 from pellucid.core.running import undisturbed
+from pellucid.core.steps import Steps
+from pellucid.core.storage import fingerprint
 from pellucid.core.target import plain_target
 from pellucid.units.patterns import Pattern
 from pellucid.visualization.ascent import Run, climb
@@ -54,6 +57,7 @@ def visualize(
     certify: bool = True,
     batch_size: int = 16,
     bfloat16: bool = False,
+    folder: str | Path | None = None,
     progress: bool | None = None,
     **parameters: Any,
 ) -> Visualization:
@@ -66,11 +70,12 @@ def visualize(
     real images for the certificate, and for ``method="decode"`` to decode the maps of, in any form
     `pellucid.attribute` takes, with ``normalized`` as there; embedded networks are certified on scenes. ``batch_size``: images
     at once. ``bfloat16`` climbs the network in that precision, faster where the processor has it; what is reached is measured
-    in the network's own. ``progress=False`` hides the bar, which else shows up after two seconds.
+    in the network's own. ``folder`` keeps finished batches, so that the same call goes on there. ``progress``: see
+    `pellucid.core.progress`.
 
     The same call gives the same bytes. An image depends on the seed and on what is asked for, not on what else is in the list,
     within what the order of sums in a convolution leaves open. Nothing of the network is left altered. Ctrl-C ends the work:
-    finished images and the best of the unfinished batch come back, with ``finished=False``.
+    finished images and the best of the unfinished batch, whose status says so, come back, with ``finished=False``.
 
     Raises IndexError for a unit or class out of range, UnknownNameError for an unknown layer, class or method, TypeError for a
     parameter the method does not have, ValueError for a size the network does not take or an objective without gradient,
@@ -96,8 +101,14 @@ def visualize(
     notes = _too_small(net, objectives, extent)
     real = as_real(net, images, normalized) if certify or images is not None else None
     shown = None if real is None else net.preprocess.denormalize(real)
+    plan = {
+        "network": fingerprint(net.module), "method": made.name, "parameters": repr(made), "size": extent, "seed": seed,
+        "objectives": [one.label for one in objectives], "count": count, "diversity": diversity, "batch_size": batch_size,
+        "bfloat16": bfloat16,
+    }  # fmt: skip
+    steps_of = Steps(None if folder is None else Path(folder), plan)
     runs, done = _painted(
-        net, made, objectives, extent, seed, count, diversity, batch_size, progress, shown, bfloat16
+        net, made, objectives, extent, seed, count, diversity, batch_size, progress, shown, bfloat16, steps_of
     )
     painted = torch.cat([run.pictures for run in runs])
     achieved = torch.cat([run.achieved for run in runs]).cpu()
@@ -105,6 +116,10 @@ def visualize(
         held = None if real is None or not certify else certificates(net, done, painted, real)
     status = tuple(_status(one, float(value)) for one, value in zip(done, achieved, strict=True))
     dead = [one.label for one, state in zip(done, status, strict=True) if state != "ok"]
+    if runs[-1].stopped:
+        rest = len(runs[-1].pictures)
+        state = f"unfinished: step {len(runs[-1].history)} of {made.steps}"
+        status = (*status[: len(status) - rest], *([state] * rest))
     if dead:
         warnings.warn(
             f"never active: {', '.join(dead)}; no picture was found that switches {'it' if len(dead) == 1 else 'them'} on",
@@ -113,7 +128,7 @@ def visualize(
     return Visualization(
         as_rgb(painted), tuple(one.label for one in done), achieved, _joined([run.history for run in runs]), status,
         made.name, {f.name: getattr(made, f.name) for f in dataclasses.fields(made) if f.init}, seed, net.name, held,
-        finished=len(done) == len(objectives) * count and not any(run.stopped for run in runs), notes=notes,
+        missing=len(objectives) * count - len(done) + sum(one.startswith("unfinished") for one in status), notes=notes,
     )  # fmt: skip
 
 
@@ -148,6 +163,7 @@ def listed(what: What | Sequence[What]) -> list[Objective]:
 def _painted(
     net: Network, method: Method, objectives: list[Objective], extent: tuple[int, int], seed: int, count: int,
     diversity: float, batch_size: int, progress: bool | None, real: Tensor | None, bfloat16: bool,
+    steps: Steps,
 ) -> tuple[list[Run], list[Objective]]:  # fmt: skip
     """Batch after batch; images of one objective are never in two batches."""
     seen: dict[str, int] = {}
@@ -161,17 +177,16 @@ def _painted(
     with (
         torch.autocast(net.device.type, enabled=False),
         undisturbed(net.module),
-        tqdm(
-            total=len(jobs) * method.steps,
-            desc=method.name,
-            unit="step",
-            delay=2,
-            leave=False,
-            disable=progress is False,
-        ) as bar,
+        bar(len(jobs) * method.steps, method.name, "step", progress) as shown,
     ):
         for first in range(0, len(jobs), step):
             part = jobs[first : first + step]
+            known = steps.get(f"batch-{first:06d}")
+            if known is not None:
+                pictures, achieved = (known[name].to(net.device) for name in ("pictures", "achieved"))
+                runs.append(Run(pictures, achieved, known["history"], stopped=False))
+                shown.update(len(part) * method.steps)
+                continue
             problem = Problem(
                 net,
                 [job[0] for job in part],
@@ -182,9 +197,14 @@ def _painted(
                 real,
                 bfloat16,
             )
-            runs.append(climb(problem, method, bar))
-            if runs[-1].stopped:
+            runs.append(climb(problem, method, shown))
+            run = runs[-1]
+            if run.stopped:
                 break
+            steps.put(
+                f"batch-{first:06d}",
+                {"pictures": run.pictures, "achieved": run.achieved, "history": run.history},
+            )
     return runs, [job[0] for job in jobs[: sum(len(run.pictures) for run in runs)]]
 
 

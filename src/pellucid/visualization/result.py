@@ -31,7 +31,8 @@ class Visualization:
 
     ``images`` [batch 3 h w] in [0, 1]; ``achieved``: value of the objective, of the picture in 8 bits, without transforms;
     ``history``: the value at every step. ``status`` per image: ``"ok"``, or ``"never active"`` for a unit that could not be
-    switched on. ``certificate``: per image, None without real images. ``finished`` is False after Ctrl-C.
+    switched on. ``certificate``: per image, None without real images. ``missing``: after Ctrl-C, how many
+    of the images asked for are not finished; those that were begun are here, as far as they came.
     """
 
     images: Float[Tensor, "batch 3 height width"]
@@ -44,8 +45,18 @@ class Visualization:
     seed: int
     network: str
     certificate: tuple[Certificate, ...] | None = None
-    finished: bool = True
+    missing: int = 0
     notes: tuple[str, ...] = field(default=())
+
+    @property
+    def finished(self) -> bool:
+        """Whether all that was asked for is here; False after Ctrl-C."""
+        return not self.missing
+
+    @property
+    def done(self) -> int:
+        """How many images are finished."""
+        return sum(not one.startswith("unfinished") for one in self.status)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -80,9 +91,10 @@ class Visualization:
         return self.labels[image] if math.isnan(ratio) else f"{self.labels[image]}  {ratio:.1f}x"
 
     def sheet(self, columns: int = 8, size: int = 128, captions: bool = True) -> Image.Image:
-        """All images at a glance; the number in a caption is the certificate."""
+        """All images at a glance; the number in a caption is the certificate. One that is unfinished says so on top."""
         named = [self.caption(k) for k in range(len(self))] if captions else None
-        return sheet(self.pictures, named, columns=columns, size=size)
+        title = "" if self.finished else f"unfinished: {self.done} of {self.done + self.missing} pictures"
+        return sheet(self.pictures, named, columns=columns, size=size, title=title)
 
     def to_json(self) -> dict[str, Any]:
         """Everything but pixels, as JSON can hold it."""

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from PIL import Image, ImageDraw, ImageFont
 
 _GAP, _CAPTION = 4, 14
-_PAPER, _INK = (252, 252, 250), (60, 60, 66)
+_TITLE = 18
+_PAPER, _INK, _WARNING = (252, 252, 250), (60, 60, 66), (176, 0, 32)
 
 
 def sheet(
@@ -17,8 +18,9 @@ def sheet(
     *,
     columns: int = 8,
     size: int = 128,
+    title: str = "",
 ) -> Image.Image:
-    """A grid of pictures, each ``size`` pixels wide; captions that are too long are cut.
+    """A grid of pictures, each ``size`` pixels wide; captions that are too long are cut. ``title``: what has to be said on top.
 
     Raises ValueError for no picture, no column, or another number of captions.
     """
@@ -32,10 +34,15 @@ def sheet(
     height = max(1, round(size * pictures[0].height / pictures[0].width))
     tall = height + (_CAPTION if captions else 0)
     rows = -(-len(pictures) // columns)
-    page = Image.new("RGB", (columns * (size + _GAP) + _GAP, rows * (tall + _GAP) + _GAP), _PAPER)
-    pen, font = ImageDraw.Draw(page), ImageFont.load_default(size=10)
+    font = ImageFont.load_default(size=10)
+    width, top = columns * (size + _GAP) + _GAP, _TITLE if title else 0
+    page = Image.new("RGB", (width, rows * (tall + _GAP) + _GAP + top), _PAPER)
+    pen = ImageDraw.Draw(page)
+    if title:
+        pen.rectangle((0, 0, width, top - 1), fill=_WARNING)
+        pen.text((_GAP + 1, 3), _fitting(title, width - 2 * _GAP, font), fill=_PAPER, font=font)
     for k, picture in enumerate(pictures):
-        x, y = _GAP + (k % columns) * (size + _GAP), _GAP + (k // columns) * (tall + _GAP)
+        x, y = _GAP + (k % columns) * (size + _GAP), top + _GAP + (k // columns) * (tall + _GAP)
         page.paste(picture.convert("RGB").resize((size, height), Image.Resampling.LANCZOS), (x, y))
         if captions:
             pen.text((x + 1, y + height + 1), _fitting(captions[k], size, font), fill=_INK, font=font)

@@ -21,6 +21,7 @@ from torch import Tensor
 from pellucid.core.capture import observe
 from pellucid.core.layers import Layer
 from pellucid.core.network import Network
+from pellucid.core.steps import Steps
 from pellucid.data.concepts.base import LabelError
 from pellucid.data.images import ImageError
 from pellucid.data.parts.source import PartSource
@@ -56,7 +57,9 @@ class Gathering:
         source: PartSource,
         settings: PartSettings,
         folder: Path,
+        plan: Mapping[str, Any],
     ) -> None:
+        self.steps = Steps(folder, plan)
         self.net, self.source, self.settings, self.folder = net, source, settings, folder
         self.layers = {layer.name: layer for layer in layers}
         size = (int(net.input_shape[1]), int(net.input_shape[2]))
@@ -74,8 +77,10 @@ class Gathering:
         """Look at everything once; ``progress(n)`` is told how many pictures are done."""
         for numbers, seen in self._read():
             if seen:
-                batch = self.net.preprocess.normalize(torch.stack([one.pixels for one in seen]))
-                self._look(batch, numbers)
+                if not self._known(numbers):
+                    batch = self.net.preprocess.normalize(torch.stack([one.pixels for one in seen]))
+                    self._look(batch, numbers)
+                self._batches += 1
                 for number, one in zip(numbers, seen, strict=True):
                     self.used.append(number)
                     self.kinds.append(one.object_class)
@@ -163,7 +168,32 @@ class Gathering:
         if images.dtype == torch.float32:
             images = images.contiguous(memory_format=self.net.memory_format)
         observe(self.net, images, list(self.layers), see)
-        self._batches += 1
+        kept: dict[str, Any] = {"numbers": np.array(numbers)}
+        for place, peaks in enumerate(self.peaks.values()):
+            kept |= {
+                f"{place}.maxima": peaks.maxima[-1],
+                f"{place}.cells": peaks.cells[-1],
+                f"{place}.low": peaks.bound.low,
+            }
+        self.steps.put(f"peaks-{self._batches:06d}", kept)
+
+    def _known(self, numbers: Sequence[int]) -> bool:
+        """Take over what an earlier run saw of these pictures, where it is there."""
+        kept = self.steps.get(f"peaks-{self._batches:06d}")
+        files = [self._file(self._batches, place) for place in range(len(self.layers))]
+        if (
+            kept is None
+            or kept["numbers"].tolist() != list(numbers)
+            or not all(file.exists() for file in files)
+        ):
+            return False
+        for place, (peaks, file) in enumerate(zip(self.peaks.values(), files, strict=True)):
+            held = load_file(file)
+            peaks.bound.raise_to(kept[f"{place}.low"].numpy())
+            peaks.bound.push(Cells(*(held[one] for one in _FIELDS)))
+            peaks.maxima.append(kept[f"{place}.maxima"].numpy())
+            peaks.cells.append(kept[f"{place}.cells"].numpy())
+        return True
 
     def _file(self, batch: int, layer: int) -> Path:
         return self.folder / f"cells-{layer}-{batch:06d}.safetensors"

@@ -23,15 +23,15 @@ Source: Zhang, Wu, Zhu, Interpretable Convolutional Neural Networks, CVPR 2018. 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, overload
 
-from tqdm import tqdm
-
 from pellucid.core.layers import INPUT, Layer
 from pellucid.core.network import Network
+from pellucid.core.progress import bar
 from pellucid.core.storage import fingerprint
 from pellucid.data.concepts.base import ConceptSource
 from pellucid.data.parts.opening import open_parts
@@ -48,6 +48,7 @@ def parts(
     layers: str | None,
     source: PartSource | ConceptSource | str | Path,
     *,
+    folder: str | Path | None = None,
     progress: bool | None = None,
     **settings: Any,
 ) -> PartTable: ...
@@ -57,6 +58,7 @@ def parts(
     layers: Sequence[str],
     source: PartSource | ConceptSource | str | Path,
     *,
+    folder: str | Path | None = None,
     progress: bool | None = None,
     **settings: Any,
 ) -> dict[str, PartTable]: ...
@@ -65,14 +67,16 @@ def parts(
     layers: str | Sequence[str] | None,
     source: PartSource | ConceptSource | str | Path,
     *,
+    folder: str | Path | None = None,
     progress: bool | None = None,
     **settings: Any,
 ) -> PartTable | dict[str, PartTable]:
     """The filters of a layer against the parts of a set; of several layers ``{layer: PartTable}`` from one forward pass.
 
     ``layers``: None takes the last stage. ``source``: see `open_parts`. ``settings``: fields of `PartSettings` (``quantile``,
-    ``iou``, ``most_active``, ``regions``, ``anchor``, ``resamples``, ``seed``, ``batch_size``, …). ``progress``: None shows a
-    bar on a terminal.
+    ``iou``, ``most_active``, ``regions``, ``anchor``, ``resamples``, ``seed``, ``batch_size``, …). ``folder``
+    keeps what was seen of the pictures, so that the same call goes on there; by default it is a temporary one. ``progress``:
+    None shows a bar on a terminal.
 
     The size of batches changes nothing but the last bits of some convolutions. What cannot be read is left out and listed in
     the source's ``problems``. Raises UnknownNameError for an unknown layer, TypeError for an unknown setting, ValueError for a
@@ -89,22 +93,21 @@ def parts(
         raise ValueError(f"Expected at least one layer of `{net.name}`, got none; try {_deepest(net)}.")
     if not len(found):
         raise ValueError(f"Expected at least one picture, got the empty set `{found.name}`.")
-    with TemporaryDirectory(prefix="pellucid-parts-") as scratch:
-        gathering = Gathering(net, places, found, chosen, Path(scratch))
-        with tqdm(
-            total=len(found), desc="parts", unit="image", delay=2, leave=False,
-            disable=None if progress is None else not progress,
-        ) as bar:  # fmt: skip
-            gathering.run(lambda count: bar.update(min(count, bar.total - bar.n)))
+    about = {
+        "network": {"name": net.name, "sha256": fingerprint(net.module)},
+        "parts": found.facts(),
+        "settings": {k: v for k, v in asdict(chosen).items() if k != "batch_size"},
+    }
+    plan = {**about, "layers": [layer.name for layer in places], "batch_size": chosen.batch_size}
+    with ExitStack() as stack:
+        scratch = folder or stack.enter_context(TemporaryDirectory(prefix="pellucid-parts-"))
+        gathering = Gathering(net, places, found, chosen, Path(scratch), plan)
+        with bar(len(found), "parts", "image", progress) as shown:
+            gathering.run(lambda count: shown.update(min(count, len(found) - shown.n)))
         if not gathering.used:
             first = found.problems[0] if found.problems else None
             reason = f" ({first.where}: {first.reason})" if first else ""
             raise ValueError(f"Expected at least one usable picture in {found.name}, got none{reason}.")
-        about = {
-            "network": {"name": net.name, "sha256": fingerprint(net.module)},
-            "parts": found.facts(),
-            "settings": {k: v for k, v in asdict(chosen).items() if k != "batch_size"},
-        }
         tables = {layer.name: LayerCount(layer, gathering, chosen).table(about) for layer in places}
     return tables[names[0]] if layers is None or isinstance(layers, str) else tables
 

@@ -29,7 +29,7 @@ _HEAVIEST = 30.0
 
 
 def train_recognizer(
-    settings: RecognizerTraining, out: Path, *, name: str = "irenet", progress: bool = True
+    settings: RecognizerTraining, out: Path, *, name: str = "irenet", progress: bool | None = None
 ) -> dict[str, Any]:
     """Train, choose thresholds, test, and write ``NAME.safetensors`` and ``NAME.md`` into ``out``; returns the card's facts.
 

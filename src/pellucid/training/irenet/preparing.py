@@ -42,7 +42,7 @@ class Prepared:
         return ratio.clamp(1, most).float()
 
 
-def prepare(settings: RecognizerTraining, *, progress: bool = True) -> Prepared:
+def prepare(settings: RecognizerTraining, *, progress: bool | None = None) -> Prepared:
     """Open the set, cut and count. Raises ValueError where nothing is left to learn."""
     sources = _sources(settings)
     words = Vocabulary.of(sources[0][0], settings.categories)
@@ -91,7 +91,11 @@ def _hash(name: str) -> int:
 
 
 def _samples(
-    settings: RecognizerTraining, source: ConceptSource, indices: list[int], words: Vocabulary, progress: bool
+    settings: RecognizerTraining,
+    source: ConceptSource,
+    indices: list[int],
+    words: Vocabulary,
+    progress: bool | None,
 ) -> Samples:
     pictures = Pictures(source, indices, words)
     if settings.crops == "views":

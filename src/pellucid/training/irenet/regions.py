@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from tqdm import tqdm
 
+from pellucid.core.progress import bar
 from pellucid.core.registry import create
 from pellucid.core.results import UnitScores
 from pellucid.data.batches import traces
@@ -24,7 +24,7 @@ _BATCH = 16
 
 
 def neuron_boxes(
-    pictures: Pictures, net: str, units: int, margin: float, least: int, *, progress: bool = True
+    pictures: Pictures, net: str, units: int, margin: float, least: int, *, progress: bool | None = None
 ) -> list[tuple[int, Box]]:
     """(place of the picture, square) of the ``units`` most important neurons of every picture; a square that comes twice is
     taken once. Pictures are stretched to the classifier's input, so that nothing of them is cut off.
@@ -34,10 +34,7 @@ def neuron_boxes(
     loaded = load(net)
     size = loaded.preprocess.size or (128, 128)
     found: list[tuple[int, Box]] = []
-    hidden = None if progress else True
-    with tqdm(
-        total=len(pictures), desc="neurons' regions", unit="picture", delay=2, leave=False, disable=hidden
-    ) as bar:
+    with bar(len(pictures), "neurons' regions", "picture", progress) as shown:
         for start in range(0, len(pictures), _BATCH):
             places = range(start, min(start + _BATCH, len(pictures)))
             read = [pictures.read(place)[0] for place in places]
@@ -47,7 +44,7 @@ def neuron_boxes(
                 scale = (height / size[0], width / size[1])
                 squares = [around(_scaled(box, scale), margin, least, height, width) for box in regions]
                 found += [(place, square) for square in dict.fromkeys(squares)]
-            bar.update(len(places))
+            shown.update(len(places))
     return found
 
 

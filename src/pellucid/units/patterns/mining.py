@@ -9,18 +9,22 @@ the search. Shares on held-out images, the merging and the choice of unlike patt
 
 from __future__ import annotations
 
+import hashlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
+from pellucid.core.capture import Trace
 from pellucid.core.layers import Layer
 from pellucid.core.network import Network
+from pellucid.core.progress import bar, each
 from pellucid.core.registry import suggest
+from pellucid.core.steps import Steps
 from pellucid.core.storage import fingerprint
 from pellucid.data.batches import as_batch, as_layers, traces
 from pellucid.units.patterns.patterns import Pattern, Patterns, Summary
@@ -42,6 +46,7 @@ def patterns(
     classes: Sequence[str | int] | None = None,
     normalized: bool | None = None,
     batch_size: int = 32,
+    folder: str | Path | None = None,
     progress: bool | None = None,
     **parameters: Any,
 ) -> Patterns:
@@ -49,7 +54,8 @@ def patterns(
 
     ``images`` in any form `pellucid.attribute` takes, with ``normalized`` as there; ``labels``: a class per image, by name or
     index, or None for the predicted ones; ``layer`` is the last stage by default. ``classes``: those to mine, by default all
-    that have images. ``settings``: a `Mining`, or its ``parameters`` by name.
+    that have images. ``settings``: a `Mining`, or its ``parameters`` by name. ``folder``
+    keeps what was read of the images, so that the same call goes on there.
 
     The same call gives the same patterns. Raises ValueError where no class has a pattern (naming the threshold to lower and
     what was reached), for a class of ``classes`` without images, for fewer than two classes or channels than ``top``;
@@ -67,7 +73,14 @@ def patterns(
     batch = as_batch(net, images, normalized)
     (place,) = as_layers(net, batch, layer or net.default_layers[-1])
     _check_layer(place, chosen)
-    reader = _Reader(net, batch, place.name, batch_size, progress)
+    plan: dict[str, Any] = {"layer": place.name, "batch_size": batch_size, "where": chosen.where}
+    if folder is not None:
+        plan |= {
+            "network": fingerprint(net.module),
+            "images": hashlib.sha256(batch.cpu().numpy().tobytes()).hexdigest(),
+        }
+    steps = Steps(None if folder is None else Path(folder), plan)
+    reader = _Reader(net, batch, place.name, batch_size, progress, steps)
     values, predicted = reader.peaks()
     targets = torch.tensor(_targets(net, labels, predicted, len(batch)))
     wanted = _wanted(net, targets, classes)
@@ -106,27 +119,46 @@ class _Reader:
     layer: str
     batch_size: int
     progress: bool | None
+    steps: Steps
 
     def peaks(self) -> tuple[Tensor, Tensor]:
         """Peaks [image 1 unit] and predicted classes."""
-        found, classes = [], []
-        for trace in self._traces(self.batch, "peaks"):
-            found.append(peaks(trace.activations[self.layer]).float().cpu())
-            classes.append(self.net.probabilities(trace.output).argmax(1).cpu())
-        return torch.cat(found), torch.cat(classes)
+
+        def see(trace: Trace) -> dict[str, Tensor]:
+            classes = self.net.probabilities(trace.output).argmax(1).cpu()
+            return {"values": peaks(trace.activations[self.layer]).float().cpu(), "classes": classes}
+
+        parts = list(self._parts(see, self.batch, "peaks", keep=True))
+        return torch.cat([part["values"] for part in parts]), torch.cat([part["classes"] for part in parts])
 
     def read(self, see: Callable[[Tensor], Tensor], label: str, which: Tensor | None = None) -> Tensor:
         """What ``see`` makes of the maps of all images, or of some."""
-        batch = self.batch if which is None else self.batch[which]
-        return torch.cat(
-            [see(trace.activations[self.layer]).float().cpu() for trace in self._traces(batch, label)]
-        )
 
-    def _traces(self, batch: Tensor, label: str) -> Any:
-        return traces(
-            self.net, batch, (self.layer,), None, self.batch_size,
-            gradients=False, progress=self.progress, label=label,
-        )  # fmt: skip
+        def seen(trace: Trace) -> dict[str, Tensor]:
+            return {"values": see(trace.activations[self.layer]).float().cpu()}
+
+        batch = self.batch if which is None else self.batch[which]
+        return torch.cat([part["values"] for part in self._parts(seen, batch, label, keep=which is None)])
+
+    def _parts(
+        self, see: Callable[[Trace], dict[str, Tensor]], batch: Tensor, label: str, keep: bool
+    ) -> Iterator[dict[str, Tensor]]:
+        """What is seen of one batch after the other, from an earlier run where it is there."""
+        with bar(len(batch), label, "image", self.progress) as shown:
+            for first in range(0, len(batch), self.batch_size):
+                part = batch[first : first + self.batch_size]
+                known = self.steps.get(f"{label}-{first:06d}") if keep else None
+                if known is not None:
+                    yield known
+                else:
+                    (trace,) = traces(
+                        self.net, part, (self.layer,), None, self.batch_size, gradients=False, progress=False
+                    )
+                    made = see(trace)
+                    if keep:
+                        self.steps.put(f"{label}-{first:06d}", made)
+                    yield made
+                shown.update(len(part))
 
 
 def _check_layer(place: Layer, settings: Mining) -> None:
@@ -198,12 +230,8 @@ def _searched(
     found = {}
     mined = ~held.numpy()
     labels = targets.numpy()
-    with tqdm(wanted, desc="rules", unit="class", delay=2, leave=False, disable=progress is False) as bar:
-        for target in bar:
-            bar.set_postfix_str(net.classes[target], refresh=False)
-            found[target] = search(
-                rows[mined & (labels == target)], rows[mined & (labels != target)], settings
-            )
+    for target in each(wanted, "rules", "class", progress):
+        found[target] = search(rows[mined & (labels == target)], rows[mined & (labels != target)], settings)
     return found
 
 

@@ -24,9 +24,9 @@ from typing import Any, Literal
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
-from tqdm import tqdm
 
 from pellucid.core.network import Network
+from pellucid.core.progress import each
 from pellucid.data.batches import as_batch, traces
 from pellucid.data.tensors import to_bytes
 from pellucid.units.patterns import Occurrence, Pattern, Patterns
@@ -139,26 +139,25 @@ def decode(
     ]
     draw = torch.Generator().manual_seed(seed)
     decoded, notes = [], []
-    with tqdm(wanted, desc="decode", unit="pattern", delay=2, leave=False, disable=progress is False) as bar:
-        for place, one in bar:
-            having = (present[:, place] & (targets == one.target)).nonzero().flatten()
-            if not len(having):
-                notes.append(f"no image of {one.name} has the pattern {one.label}; it was not decoded")
-                continue
-            image, used = _typical(maps[having].float(), one, source)
-            told = _random(used, one, draws, draw)
-            plain = _painted(made, used, one, told)
-            pictures = stretched(plain, made) if contrast else plain.clamp(0, 1)
-            shown = net.preprocess.denormalize(batch[having[image]])[None].float().cpu().clamp(0, 1)
-            found = _fed_back(net, patterns, one, pictures)
-            difference = (plain[:2].clamp(0, 1) - shown).square().mean((1, 2, 3)).tolist()
-            decoded.append(
-                Decoded(
-                    one, int(having[image]), len(having), shown[0], pictures[0], pictures[1], pictures[2],
-                    difference[0], difference[1], found[1], found[0], _mean(found[2:]),
-                    patterns.occurrence(one, maps[having[image]], int(having[image])),
-                )
-            )  # fmt: skip
+    for place, one in each(wanted, "decode", "pattern", progress):
+        having = (present[:, place] & (targets == one.target)).nonzero().flatten()
+        if not len(having):
+            notes.append(f"no image of {one.name} has the pattern {one.label}; it was not decoded")
+            continue
+        image, used = _typical(maps[having].float(), one, source)
+        told = _random(used, one, draws, draw)
+        plain = _painted(made, used, one, told)
+        pictures = stretched(plain, made) if contrast else plain.clamp(0, 1)
+        shown = net.preprocess.denormalize(batch[having[image]])[None].float().cpu().clamp(0, 1)
+        found = _fed_back(net, patterns, one, pictures)
+        difference = (plain[:2].clamp(0, 1) - shown).square().mean((1, 2, 3)).tolist()
+        decoded.append(
+            Decoded(
+                one, int(having[image]), len(having), shown[0], pictures[0], pictures[1], pictures[2],
+                difference[0], difference[1], found[1], found[0], _mean(found[2:]),
+                patterns.occurrence(one, maps[having[image]], int(having[image])),
+            )
+        )  # fmt: skip
     if not decoded:
         raise ValueError(
             f"Expected images that have the patterns, got none among {len(batch)}; try more images of "

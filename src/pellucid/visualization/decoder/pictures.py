@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
-from tqdm import tqdm
 
 from pellucid.core.capture import observe
 from pellucid.core.network import Network
+from pellucid.core.progress import bar
 from pellucid.data.preprocess import to_batch
 from pellucid.data.tensors import to_bytes
 
@@ -31,7 +31,7 @@ class Maps:
     """The maps [picture unit h w] of a layer, by index; kept in half precision where ``cache`` megabytes hold them."""
 
     def __init__(
-        self, net: Network, layer: str, pictures: UInt8[Tensor, "picture channel h w"], cache: int, progress: bool
+        self, net: Network, layer: str, pictures: UInt8[Tensor, "picture channel h w"], cache: int, progress: bool | None
     ) -> None:  # fmt: skip
         self.net, self.layer, self.pictures = net, layer, pictures
         shape = net.layer(layer).shape
@@ -47,22 +47,22 @@ class Maps:
             return self.kept[which].float().to(self.net.device)
         return self._maps(self.pictures[which]).half().float()
 
-    def scale(self, which: Int[Tensor, " picture"], progress: bool) -> Float[Tensor, " unit"]:
+    def scale(self, which: Int[Tensor, " picture"], progress: bool | None) -> Float[Tensor, " unit"]:
         """Mean peak of every channel over some pictures; 1 for one that never is positive."""
         total = torch.zeros(self.net.layer(self.layer).shape[0], dtype=torch.float64)
-        with _bar(len(which), "scales", progress) as bar:
+        with bar(len(which), "scales", "picture", progress) as shown:
             for part in torch.split(which, _AT_ONCE):
                 total += self(part).amax((2, 3)).clamp(min=0).double().sum(0).cpu()
-                bar.update(len(part))
+                shown.update(len(part))
         mean = (total / len(which)).float()
         return torch.where(mean > 0, mean, 1)
 
-    def _passes(self, progress: bool) -> Iterator[tuple[slice, Tensor]]:
-        with _bar(len(self.pictures), f"maps of {self.layer}", progress) as bar:
+    def _passes(self, progress: bool | None) -> Iterator[tuple[slice, Tensor]]:
+        with bar(len(self.pictures), f"maps of {self.layer}", "picture", progress) as shown:
             for first in range(0, len(self.pictures), _AT_ONCE):
                 part = slice(first, first + _AT_ONCE)
                 yield part, self._maps(self.pictures[part])
-                bar.update(len(self.pictures[part]))
+                shown.update(len(self.pictures[part]))
 
     def _maps(self, pictures: Tensor) -> Tensor:
         found: list[Tensor] = []
@@ -75,9 +75,3 @@ class Maps:
 def digest(pictures: UInt8[Tensor, "picture channel h w"]) -> str:
     """SHA-256 of all pixels, by which a training is known to go on with the same pictures."""
     return hashlib.sha256(pictures.contiguous().numpy().tobytes()).hexdigest()
-
-
-def _bar(total: int, label: str, progress: bool) -> Any:
-    return tqdm(
-        total=total, desc=label, unit="picture", disable=None if progress else True, delay=2, leave=False
-    )

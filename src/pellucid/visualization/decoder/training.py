@@ -50,7 +50,7 @@ def train_decoder(
     settings: DecoderTraining | None = None,
     *,
     out: str | Path = "pellucid-out/decoder",
-    progress: bool = True,
+    progress: bool | None = None,
 ) -> Decoder:
     """Train a decoder of a layer and write ``NAME-LAYER.safetensors`` with its card ``NAME-LAYER.md`` into ``out``.
 
@@ -90,7 +90,7 @@ class DecoderJob(Job):
 
     def __init__(
         self, net: Network, layer: str, pictures: UInt8[Tensor, "picture channel h w"], maps: Maps,
-        settings: DecoderTraining, progress: bool,
+        settings: DecoderTraining, progress: bool | None,
     ) -> None:  # fmt: skip
         self.net, self.layer, self.pictures, self.maps, self.options = net, layer, pictures, maps, settings
         self.settings = _Setup(
