@@ -60,6 +60,8 @@ def test_values_are_those_of_the_library(net, tmp_path, capsys):
         "blurred",
         "--seed",
         3,
+        "--batch-size",
+        3,
     )
     assert call("evaluate", "scenes:test/3-5", "--net", net, "--out", tmp_path, *given, "--steps", 4) == 0
     found = read(tmp_path)
@@ -426,4 +428,4 @@ def test_ranges_of_scenes():
     expected = SceneDataset("test", count=9).rendering(4)
     assert np.array_equal(found[1].read(1).image, expected.image)
     assert np.array_equal(found[1].picture(1), expected.image)
-    assert found[0].sha256() != found[1].sha256()
+    assert found[0].sha256 != found[1].sha256

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from PIL import Image
 from tests.bundles import facts_of
 from tests.commandline import network_file, picture
 
@@ -90,21 +91,36 @@ def test_the_same_command_gives_the_same_bytes(net, tmp_path):
     assert all((tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes() for name in files)
 
 
-def test_ctrl_c_keeps_what_is_there(net, tmp_path, monkeypatch):
+def test_a_stopped_run_says_so_and_goes_on(net, tmp_path, monkeypatch):
     steps = []
+    original = ascent._gradients
 
-    def interrupted(problem, painter, original=ascent._gradients):
+    def interrupted(problem, painter):
         steps.append(1)
         if len(steps) == 7:
             raise KeyboardInterrupt
         return original(problem, painter)
 
     monkeypatch.setattr(ascent, "_gradients", interrupted)
-    with pytest.raises(KeyboardInterrupt, match="20 of 20 pictures are there"):
-        call(net, tmp_path, "--layer", "features.16", "--first", 20)
-    facts = facts_of(tmp_path / "visualization.safetensors")
+    stopped, straight = tmp_path / "stopped", tmp_path / "straight"
+    units = ("--layer", "features.16", "--first", 20)
+    said = r"16 of 20 pictures are finished \(4 more as far as they came, step 2 of 4\).*goes on from there"
+    with pytest.raises(KeyboardInterrupt, match=said):
+        call(net, stopped, *units)
+    facts = facts_of(stopped / "visualization.safetensors")
     assert not facts["finished"]
-    assert all((tmp_path / row["file"]).is_file() for row in facts["images"])
+    assert [row["status"] for row in facts["images"]][16:] == ["unfinished: step 2 of 4"] * 4
+    assert all((stopped / row["file"]).is_file() for row in facts["images"])
+    assert not json.loads((stopped / "run.json").read_text())["finished"]
+    height = Image.open(stopped / "sheet.png").height
+    monkeypatch.setattr(ascent, "_gradients", original)
+    for out in (stopped, straight):
+        call(net, out, *units)
+    names = sorted(path.name for path in straight.iterdir())
+    assert sorted(path.name for path in stopped.iterdir()) == names
+    same = [name for name in names if name != "run.json"]
+    assert all((stopped / name).read_bytes() == (straight / name).read_bytes() for name in same)
+    assert height > Image.open(stopped / "sheet.png").height, "a line on top says that it is unfinished"
 
 
 def test_units_in_words():
