@@ -112,7 +112,8 @@ def test_a_stopped_run_says_so_and_goes_on(net, tmp_path, monkeypatch):
     assert [row["status"] for row in facts["images"]][16:] == ["unfinished: step 2 of 4"] * 4
     assert all((stopped / row["file"]).is_file() for row in facts["images"])
     assert not json.loads((stopped / "run.json").read_text())["finished"]
-    height = Image.open(stopped / "sheet.png").height
+    with Image.open(stopped / "sheet.png") as sheet:
+        height = sheet.height
     monkeypatch.setattr(ascent, "_gradients", original)
     for out in (stopped, straight):
         call(net, out, *units)
@@ -120,7 +121,8 @@ def test_a_stopped_run_says_so_and_goes_on(net, tmp_path, monkeypatch):
     assert sorted(path.name for path in stopped.iterdir()) == names
     same = [name for name in names if name != "run.json"]
     assert all((stopped / name).read_bytes() == (straight / name).read_bytes() for name in same)
-    assert height > Image.open(stopped / "sheet.png").height, "a line on top says that it is unfinished"
+    with Image.open(stopped / "sheet.png") as sheet:
+        assert height > sheet.height, "a line on top says that it is unfinished"
 
 
 def test_units_in_words():
