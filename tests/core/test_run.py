@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 from torch import nn
 
-from pellucid.core.run import RunDirectory, _stem
+from pellucid.core.names import stem_of
+from pellucid.core.run import RunDirectory
 from pellucid.core.storage import fingerprint, write_arrays, write_json, write_text
 
 ENDINGS = (".html", ".json")
@@ -179,7 +180,7 @@ def test_files_in_the_way_and_folders_that_cannot_be_made(tmp_path):
 
 @given(st.text(max_size=300))
 def test_stems_are_safe_for_any_name(name):
-    stem = _stem(name.replace("\0", "") + ".png")
+    stem = stem_of(name.replace("\0", "") + ".png")
     assert stem
     assert len(stem.encode()) <= 120
     assert Path(stem).name == stem

@@ -16,7 +16,6 @@ import itertools
 import json
 import platform
 import time
-import unicodedata
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -32,6 +31,7 @@ from pellucid.core.documents import FileName, FlawError, convert, parse, read_js
 from pellucid.core.identity import difference, stamps
 from pellucid.core.journal import Entry, Journal
 from pellucid.core.locks import Lock
+from pellucid.core.names import folded, stem_of
 from pellucid.core.provenance import versions
 from pellucid.core.storage import digest_of, sweep, witnesses, write_json
 
@@ -40,7 +40,6 @@ _PACKAGES = ("torch", "torchvision", "timm", "numpy", "pillow")
 UNFINISHED = "unfinished"
 PLAN = "plan.json"
 _FACTS = "run.json"
-_LONGEST = 120  # bytes of a file name's stem; file systems allow 255 with all suffixes
 _SECONDS = 2.0  # between two writings of run.json
 
 
@@ -132,7 +131,7 @@ class RunDirectory:
         self._identity = json.loads(
             json.dumps({"command": command, "versions": self.facts["versions"], "of": identity})
         )
-        self._claimed = {_folded(_FACTS)}
+        self._claimed = {folded(_FACTS)}
         self._half: dict[str, list[str]] = {}
         self._own: set[str] = set()
         try:
@@ -156,7 +155,7 @@ class RunDirectory:
             if entry.key is not None:
                 self._before[entry.key] = entry
         for entry in self._before.values():
-            self._claimed.update(map(_folded, entry.files))
+            self._claimed.update(map(folded, entry.files))
         witnesses.append(self)
 
     def _chosen(self) -> Path:
@@ -187,7 +186,7 @@ class RunDirectory:
             name in self._digests and self._digests[name] == journal.digest(self.folder / name)
             for name in entry.files
         ):
-            self._claimed.difference_update(map(_folded, entry.files))
+            self._claimed.difference_update(map(folded, entry.files))
             return None
         self._own.update(entry.files)
         if entry.result is not None:
@@ -225,13 +224,13 @@ class RunDirectory:
 
         They count as half done, and are taken away at the end, until `add` or `keep` is told the stem.
         """
-        base, count = _stem(name), 1
+        base, count = stem_of(name), 1
         stem = base
         while any(self._taken(stem + suffix) for suffix in suffixes):
             count += 1
             stem = f"{base}-{count}"
         files = [stem + suffix for suffix in suffixes]
-        self._claimed.update(map(_folded, files))
+        self._claimed.update(map(folded, files))
         self._half[stem] = files
         return stem
 
@@ -305,7 +304,7 @@ class RunDirectory:
     def _taken(self, file: str) -> bool:
         """By this run, or on disk by something that is not pellucid's."""
         exists = file not in self._earlier and self.folder.joinpath(file).exists()
-        return exists or _folded(file) in self._claimed
+        return exists or folded(file) in self._claimed
 
     # files
 
@@ -391,14 +390,3 @@ def _is_plain(name: str) -> bool:
         return bool(convert(name, FileName))
     except FlawError:
         return False
-
-
-def _stem(name: str) -> str:
-    """A file name from any name: letters and digits of any script, short enough with suffixes."""
-    base = "".join(c if c.isalnum() or c in "-_." else "-" for c in Path(name).stem).strip(".-")
-    return base.encode()[:_LONGEST].decode(errors="ignore") or "image"
-
-
-def _folded(name: str) -> str:
-    """Names that some file systems hold for the same fold to the same text."""
-    return unicodedata.normalize("NFC", name).casefold()
