@@ -9,6 +9,7 @@ direction speaks for the classes that lose most when it is taken away ::
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,7 +126,7 @@ class Vocabulary:
             word = self.hierarchy.words[index]
             if word is None or value <= 0:
                 continue
-            key = word.casefold().rstrip("s")  # a sunglass and sunglasses are no two things
+            key = re.sub("(e?s)+$", "", word.casefold())  # a sunglass and sunglasses are no two things
             first, place, total = shares.get(key, (word, index, 0.0))
             shares[key] = (first, place, total + value)
         ranked = sorted(shares.values(), key=lambda each: -each[2])[:ALTERNATIVES]
