@@ -120,7 +120,8 @@ class _Biases(Intercept):
         return result
 
     def _add(self, g: Tensor, bias: Tensor, channel: int, field: Field | None) -> None:
-        contribution = precise(g) * bias.view([-1 if d == channel else 1 for d in range(g.ndim)])
+        contribution = precise(g) * bias.view([-1 if d == channel else 1 for d in range(g.ndim)]).conj()
+        contribution = contribution.real if contribution.is_complex() else contribution
         if field is None or g.ndim != 4:
             self.others.append(contribution)
         else:

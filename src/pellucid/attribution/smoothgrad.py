@@ -52,7 +52,9 @@ class SmoothGrad(Method):
         generator = torch.Generator().manual_seed(self.seed)
         total: Tensor | None = None
         for group in groups(self.samples, batch):
-            drawn = torch.stack([torch.randn(shape, generator=generator) for _ in group]).to(images)
+            drawn = torch.stack(
+                [torch.randn(shape, generator=generator, dtype=torch.float32) for _ in group]
+            ).to(images)
             noisy = (images[None] + spread[None, :, None, None, None] * drawn[:, None]).flatten(0, 1)
             found = capture(trace.network, noisy.to(trace.images), [layer], trace.target.repeat(len(group)))
             gradients = torch.stack(precise(found.gradients[layer]).chunk(len(group))).sum(0)

@@ -168,7 +168,7 @@ def inspect(
             counts[name] = number + 1
             field = field_of(output) if isinstance(output, Tensor) else None
             layer = None
-            if field is not None and output.ndim == 4 and field.dims == (2, 3):
+            if field is not None and output.ndim == 4 and output.is_floating_point() and field.dims == (2, 3):
                 shape = (int(output.shape[1]), int(output.shape[2]), int(output.shape[3]))
                 layer = Layer(name, kind, shape, field.geometry)
             calls.append(Call(name, number, layer, len(opened), opened.pop(), own, len(calls)))

@@ -35,7 +35,7 @@ RECTIFIERS = frozenset(
 
 def precise(values: Tensor) -> Tensor:
     """Half precision is computed in float32: cubes and sums over thousands of cells would not survive it."""
-    return values if values.dtype == torch.float64 else values.float()
+    return values if values.dtype == torch.float64 or values.is_complex() else values.float()
 
 
 def activation(trace: Trace, layer: str) -> Float[Tensor, "batch channel h w"]:

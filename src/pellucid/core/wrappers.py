@@ -35,11 +35,14 @@ def unwrapped(module: Any) -> nn.Module:
         if original is None:
             break
         module = original
-    _check(module)
-    return module  # type: ignore[no-any-return]
+    refuse_compiled(module)
+    if not isinstance(module, nn.Module):
+        raise TypeError(f"Expected an nn.Module, got {type(module).__name__}; try `pl.load(...)`.")
+    return module
 
 
-def _check(module: Any) -> None:
+def refuse_compiled(module: Any) -> None:
+    """Raises TypeError for forms of a network whose layers cannot be watched."""
     kind = type(module)
     names = {each.__name__ for each in kind.__mro__}
     if "ScriptModule" in names:
@@ -54,5 +57,3 @@ def _check(module: Any) -> None:
             "Expected a module of Python code, got an exported program, which has no layers any more; try the module it was "
             "exported from, or `torch.export.unflatten(program)`."
         )
-    if not isinstance(module, nn.Module):
-        raise TypeError(f"Expected an nn.Module, got {kind.__name__}; try `pl.load(...)`.")

@@ -1,4 +1,8 @@
-"""Operations with an ordinary forward and a backward that shares relevance; all but the affine ones."""
+"""Operations with an ordinary forward and a backward that shares relevance; all but the affine ones.
+
+The relevance of a complex number (in a Fourier layer) is a complex number too, as autograd demands: the relevance of its real
+and of its imaginary part. Gradient times input multiplies part by part.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +25,21 @@ def applied(function: type[torch.autograd.Function], *arguments: Any) -> Tensor:
     return function.apply(*arguments)  # type: ignore[no-any-return, no-untyped-call]
 
 
+def whole(relevance: Tensor) -> Tensor:
+    """Relevance of numbers, of complex ones that of both parts together."""
+    return relevance.real + relevance.imag if relevance.is_complex() else relevance
+
+
+def _of_type(relevance: Tensor, dtype: torch.dtype) -> Tensor:
+    """Relevance handed on to inputs of another type."""
+    return relevance.to(dtype) if dtype.is_complex else whole(relevance).to(dtype)
+
+
+def _times(x: Tensor, slope: Tensor) -> Tensor:
+    """Input times gradient, part by part."""
+    return torch.complex(x.real * slope.real, x.imag * slope.imag) if x.is_complex() else x * slope
+
+
 class Shared(Own):
     """``compute()`` forward; backward ``share · relevance`` for every input, None being the whole.
 
@@ -36,7 +55,8 @@ class Shared(Own):
         *inputs: Tensor,
     ) -> Tensor:
         """The value, in memory of its own."""
-        ctx.shares, ctx.entry, ctx.shapes = shares, entry, [each.shape for each in inputs]
+        ctx.shares, ctx.entry = shares, entry
+        ctx.shapes, ctx.dtypes = [each.shape for each in inputs], [each.dtype for each in inputs]
         value = compute()
         return value.clone() if any(value is each for each in inputs) else value
 
@@ -46,11 +66,13 @@ class Shared(Own):
         found: list[Tensor | None] = []
         if ctx.entry is not None:
             ctx.entry.arrived(arriving)
-        for place, (part, shape) in enumerate(zip(ctx.shares, ctx.shapes, strict=True)):
+        for place, (part, shape, dtype) in enumerate(zip(ctx.shares, ctx.shapes, ctx.dtypes, strict=True)):
             mine = arriving if part is None else arriving * part
             if ctx.entry is not None:
                 ctx.entry.left(mine)
-            found.append(mine.sum_to_size(shape) if ctx.needs_input_grad[3 + place] else None)
+            found.append(
+                _of_type(mine.sum_to_size(shape), dtype) if ctx.needs_input_grad[3 + place] else None
+            )
         return None, None, None, *found
 
 
@@ -67,7 +89,9 @@ class Enter(Own):
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, None, None]:
         """Times the input."""
         # an unknown operation may have an endless slope (a root at zero); it must not spoil the rest
-        found = torch.nan_to_num(ctx.saved.value * slope, posinf=0.0, neginf=0.0)
+        x = ctx.saved.value
+        found = _times(x, slope)
+        found = torch.where(found.isfinite(), found, 0)
         ctx.entry.left(found)
         return found, None, None
 
@@ -87,12 +111,18 @@ class Leave(Own):
         """Divided by the output."""
         (y,) = ctx.saved_tensors
         ctx.entry.arrived(arriving)
-        return torch.where(y == 0, 0, arriving / stabilized(y, STABILIZER)), None
+        return torch.where(y == 0, 0, whole(arriving) / stabilized(y, STABILIZER).conj()), None
 
 
 def summand_shares(one: Tensor, other: Tensor, positive: bool) -> tuple[Tensor, Tensor]:
-    """How two summands share the relevance of their sum; ``positive``: by the parts with the sum's sign."""
+    """How two summands share the relevance of their sum; ``positive``: by the parts with the sum's sign.
+
+    Of complex numbers that is their part along the sum.
+    """
     total = one + other
+    if total.is_complex():
+        total = stabilized(total, STABILIZER)
+        return (one / total).real, (other / total).real
     if positive:
         upward = total >= 0
         one, other = (torch.where(upward, each.clamp(min=0), each.clamp(max=0)) for each in (one, other))

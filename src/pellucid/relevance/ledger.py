@@ -36,7 +36,7 @@ class Entry:
         self.absorbed = self._add(self.absorbed, relevance, -1)
 
     def _add(self, so_far: Tensor | None, relevance: Tensor, sign: int) -> Tensor:
-        relevance = relevance.detach()
+        relevance = (relevance.real + relevance.imag if relevance.is_complex() else relevance).detach()
         rows = relevance.shape[0] if relevance.ndim else 1
         if rows % self.batch == 0:  # windows and heads of one image lie together
             values = relevance.reshape(self.batch, -1).sum(1, dtype=torch.float64)

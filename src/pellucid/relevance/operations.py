@@ -104,7 +104,7 @@ def convolution(graph: RelevanceGraph, call: Invocation) -> Tensor:
     """A convolution, transposed or not, gets its rule."""
     x, weight = call.args[0], call.argument(1, "weight")
     dims = int(call.name[-2])
-    if tag_of(weight) is not None or x.ndim != dims + 2:
+    if tag_of(weight) is not None or x.ndim != dims + 2 or x.is_complex() or weight.is_complex():
         return fallback(graph, call)  # type: ignore[no-any-return]
     backwards = call.name.startswith("conv_transpose")
     stride = _each(call.argument(3, "stride", 1), dims)
@@ -126,7 +126,7 @@ def convolution(graph: RelevanceGraph, call: Invocation) -> Tensor:
 def linear(graph: RelevanceGraph, call: Invocation) -> Tensor:
     """A linear layer; over the positions of a map it is a convolution."""
     x, weight = call.args[0], call.argument(1, "weight")
-    if tag_of(weight) is not None or x.ndim < 2:
+    if tag_of(weight) is not None or x.ndim < 2 or x.is_complex() or weight.is_complex():
         return fallback(graph, call)  # type: ignore[no-any-return]
     rule = graph.composite.dense if x.ndim == 2 else graph.composite.convolution
     return _affine(graph, call, x, Linear(), weight, rule)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from pellucid.core.class_names import names_by_index, read_names
 from pellucid.core.network import Network
 from pellucid.core.registry import UnknownNameError, suggest
+from pellucid.core.wrappers import refuse_compiled, unwrapped
 from pellucid.data.preprocess import Preprocess
 from pellucid.zoo import efficientnet, embedded
 from pellucid.zoo.checkpoint import SUFFIXES, CheckpointError, fit, not_finite, read_state
@@ -88,14 +89,15 @@ def load(
     default: Preprocess | None = None
     if isinstance(source, nn.Module):
         given = dict(architecture, weights=weights, device=device, dtype=dtype)
-        _check_live(source, [option for option, value in given.items() if value is not None])
-        module = source
+        module = unwrapped(source)
+        _check_live(module, [option for option, value in given.items() if value is not None])
     elif isinstance(source, (str, Path)):
         # parameters made in inference mode could never be differentiated through
         with torch.inference_mode(False):
             module, default, classes, notes = _by_name(str(source), weights, classes, architecture)
             module = module.to(device=device, dtype=dtype)
     else:
+        refuse_compiled(source)
         got = type(source).__name__
         raise TypeError(f"Expected a name, a file or an nn.Module, got {got}; try `pl.load('scenes-vgg')`.")
     if preprocess is not None:
@@ -108,7 +110,7 @@ def load(
     return Network(
         module,
         preprocess,
-        name=name or (type(source).__name__ if isinstance(source, nn.Module) else str(source)),
+        name=name or (type(module).__name__ if isinstance(source, nn.Module) else str(source)),
         classes=read_classes(classes),
         input_shape=input_shape,
         head=head,
@@ -131,7 +133,9 @@ def _check_live(module: nn.Module, options: list[str]) -> None:
             "Expected a live module to be as it should be (weights, device, dtype), "
             f"got {', '.join(f'`{option}`' for option in options)} too; change the module first."
         )
-    for key, tensor in module.state_dict().items():
+    # the module's own tensors: a state dict also holds what a module packs or notes in a form of its own
+    weights = dict(module.named_parameters())
+    for key, tensor in {**weights, **dict(module.named_buffers())}.items():
         if isinstance(tensor, nn.parameter.UninitializedParameter | nn.parameter.UninitializedBuffer):
             raise ValueError(
                 f"Expected a module with weights, got the uninitialized `{key}`; run it once on an image "
@@ -143,7 +147,11 @@ def _check_live(module: nn.Module, options: list[str]) -> None:
                 "`torch.inference_mode()`; "
                 "make the module outside of it."
             )
-    bad = not_finite(module.state_dict())
+    # a buffer may be infinite on purpose (an attention mask, an observer's range); statistics may not
+    statistics = {
+        key: each for key, each in module.named_buffers() if key.endswith(("running_mean", "running_var"))
+    }
+    bad = not_finite({**weights, **statistics})
     if bad:
         raise ValueError(
             f"Expected finite weights, got NaN or infinity in {bad} of {type(module).__name__}; "
