@@ -25,13 +25,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pellucid.attribution.method import Home, Method, Needs
-from pellucid.core.capture import Trace
+from pellucid.core.capture import Trace, check_rows, differentiated
 from pellucid.core.fields import Field, FieldTracer, field_of, seed
 from pellucid.core.geometry import upsample
-from pellucid.core.hooks import Intercept
+from pellucid.core.hooks import Intercept, hidden_in
 from pellucid.core.reading import precise
 from pellucid.core.registry import register
 from pellucid.core.tail import Tail
+from pellucid.relevance.unknown import note_hidden, taken_as_they_are
 
 
 @register("attribution", "fullgrad", paper="srinivas2019")
@@ -64,12 +65,19 @@ class FullGrad(Method):
         (`Parts.total`)."""
         tail = Tail(trace.network, trace.images, layer)
         biases = _Biases()
-        with torch.enable_grad():
+        with torch.enable_grad(), differentiated(trace.network, [layer]):
             leaf = tail.activation.detach().requires_grad_()
             with FieldTracer(), biases:
                 output = tail(seed(leaf))
             (found,) = torch.autograd.grad(trace.target.score(output).sum(), leaf)
+        note_hidden(trace, biases.hidden)
+        for each in (*(contribution for _, contribution in biases.spatial), *biases.others):
+            check_rows(trace.network, layer, len(each), len(trace))
         return Parts(precise(found) * precise(tail.activation), tuple(biases.spatial), tuple(biases.others))
+
+    def notes(self, trace: Trace) -> tuple[str, ...]:
+        """Biases may be hidden."""
+        return taken_as_they_are(trace)
 
     def _processed(self, values: Float[Tensor, "batch channel h w"]) -> Float[Tensor, "batch h w"]:
         if self.magnitude:
@@ -104,12 +112,15 @@ class _Biases(Intercept):
 
     def __init__(self) -> None:
         super().__init__()
+        self.hidden: set[str] = set()
         self.spatial: list[tuple[Field, Tensor]] = []
         self.others: list[Tensor] = []
 
     def call(self, func: Callable[..., Any], name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The ordinary result, whose gradient is looked at."""
         result = func(*args, **kwargs)
+        if hidden_in(func):
+            self.hidden.add(name)
         if name in _BIAS_AT and result.requires_grad:
             bias = _bias(name, args, kwargs)
             if bias is not None:

@@ -29,6 +29,7 @@ from pellucid.core.capture import Trace, capture
 from pellucid.core.hooks import Intercept, hidden_in
 from pellucid.core.reading import RECTIFIERS, precise
 from pellucid.core.registry import register
+from pellucid.relevance.unknown import note_hidden, taken_as_they_are
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,14 @@ class _Rectified(Method):
 
     def gradients(self, trace: Trace, layer: str) -> Float[Tensor, "batch channel h w"]:
         """The changed gradient itself, signed and per channel."""
-        with Rectifiers(self.gated):
-            return precise(capture(trace.network, trace.images, [layer], trace.target).gradients[layer])
+        with Rectifiers(self.gated) as mode:
+            own = capture(trace.network, trace.images, [layer], trace.target)
+        note_hidden(trace, mode.hidden)
+        return precise(own.gradients[layer])
+
+    def notes(self, trace: Trace) -> tuple[str, ...]:
+        """Rectifiers may be hidden."""
+        return taken_as_they_are(trace)
 
 
 @register("attribution", "guided-backprop", paper="springenberg2014")

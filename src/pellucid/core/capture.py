@@ -11,7 +11,7 @@ runs is the network's twin (`pellucid.core.running`).
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,7 +44,7 @@ def capture(
     """
     net = as_network(net)
     images, layers = as_input(net, images), net.layer_names(layers)
-    with undisturbed(net.module) as module, torch.set_grad_enabled(gradients):
+    with undisturbed(net.module) as module, torch.set_grad_enabled(gradients), differentiated(net, layers):
         images = images.clone() if images.is_inference() else images.detach()
         kept, places, output = _forward(net, module, images, layers, gradients)
         check_scores(output.detach(), net.name)
@@ -72,7 +72,7 @@ def recorded(
     For walks that start anywhere and go anywhere: `torch.autograd.grad(kept[upper], kept[lower], …)`.
     """
     images = as_input(net, images)
-    with undisturbed(net.module) as module, torch.enable_grad():
+    with undisturbed(net.module) as module, torch.enable_grad(), differentiated(net, layers):
         images = images.clone() if images.is_inference() else images.detach()
         kept, _, output = _forward(net, module, images, layers, gradients=True)
     return kept, output
@@ -101,7 +101,18 @@ def _forward(
     missing = [name for name in wanted if name not in kept]
     if missing:
         raise unreached(net, missing[0])
+    for name, value in kept.items():
+        check_rows(net, name, len(value), len(images))
     return kept, {name: layer for name, (layer, _) in wanted.items()}, output
+
+
+def check_rows(net: Network, layer: str, rows: int, images: int) -> None:
+    """Raises ValueError where a layer was run for some of the images only."""
+    if rows != images:
+        raise ValueError(
+            f"Expected `{layer}` of `{net.name}` to give one map for each of {images} images, got {rows}; the network takes its "
+            "images apart, try one at a time (`batch_size=1`)."
+        )
 
 
 def as_input(net: Network, images: Tensor) -> Tensor:
@@ -141,10 +152,7 @@ def keep(
     later. With ``gradients`` recording is on from here, even where the network's own code has switched it off.
     """
     if gradients and torch.is_inference_mode_enabled():
-        raise ValueError(
-            f"Expected `{names[0]}` of `{net.name}` to run where gradients can be recorded, got a forward method that enters "
-            "`torch.inference_mode()`; try the network without that block, or a method without gradients."
-        )
+        raise no_gradient(net, names)
     if shared:
         value = value.clone()
     if gradients:
@@ -157,10 +165,7 @@ def keep(
 
 def _backward(net: Network, score: Tensor, kept: dict[str, Tensor]) -> dict[str, Tensor]:
     if not score.requires_grad:
-        raise ValueError(
-            f"Expected the target's score to depend on {', '.join(f'`{name}`' for name in kept)} of "
-            f"`{net.name}`, but no gradient reaches there; {_why_not(net)}."
-        )
+        raise no_gradient(net, kept)
     grads = torch.autograd.grad(score.sum(), list(kept.values()), allow_unused=True)
     # a layer off the target's path has, truthfully, no influence
     return {
@@ -169,8 +174,29 @@ def _backward(net: Network, score: Tensor, kept: dict[str, Tensor]) -> dict[str,
     }
 
 
+def no_gradient(net: Network, layers: Iterable[str]) -> ValueError:
+    """What to raise where the score has no gradient at some layers."""
+    return ValueError(
+        f"Expected the target's score to depend on {', '.join(f'`{name}`' for name in layers)} of `{net.name}`, but no "
+        f"gradient reaches there; {_why_not(net)}."
+    )
+
+
+@contextlib.contextmanager
+def differentiated(net: Network, layers: Iterable[str]) -> Iterator[None]:
+    """Inside, what torch says of tensors without a gradient is said as `no_gradient`."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "Inference tensors cannot be saved" in str(error) or "does not have a grad_fn" in str(error):
+            raise no_gradient(net, layers) from error
+        raise
+
+
 def _why_not(net: Network) -> str:
     """What keeps gradients from passing, as far as it can be told."""
+    if torch.is_inference_mode_enabled():
+        return "its forward method enters `torch.inference_mode()`, try the network without that block"
     quantized = [
         f"`{name}` ({type(child).__name__})"
         for name, child in net.module.named_modules()
@@ -178,7 +204,7 @@ def _why_not(net: Network) -> str:
     ]
     if quantized:
         return f"quantized modules have none ({', '.join(quantized[:3])}), try the network in floating point"
-    return "the network may detach or round on the way"
+    return "the network may detach or round on the way, or enter `torch.inference_mode()`"
 
 
 @dataclass(frozen=True, eq=False)

@@ -27,6 +27,7 @@ import torch.utils.checkpoint as checkpointing
 from torch import Tensor, nn
 from torch.autograd.function import _SingleLevelFunction
 from torch.nn import functional as F
+from torch.nn.modules._functions import BackwardHookFunction
 from torch.overrides import TorchFunctionMode, handle_torch_function
 
 _Call = Callable[..., Any]
@@ -63,7 +64,8 @@ class _Thread(threading.local):
 _thread = _Thread()
 _lock = threading.Lock()
 _users = 0
-_script_call: _Call = torch.jit.ScriptFunction.__call__
+_script_function: _Call = torch.jit.ScriptFunction.__call__
+_script_method: _Call = torch._C.ScriptMethod.__call__
 _checkpoint: _Call = checkpointing._checkpoint_without_reentrant_generator
 
 
@@ -102,20 +104,23 @@ def _applied(cls: Any, *args: Any, **kwargs: Any) -> Any:
         return plain(*args, **kwargs)
     if issubclass(cls, Own):
         return plain(*args, **kwargs)
+    if cls is BackwardHookFunction:  # the identity, where the user's backward hooks are
+        return _shown(cls, "alias", plain, args, kwargs)
     if not kwargs and (cls is checkpointing.CheckpointFunction or any(map(_is_code, args))):
         return _written_out(cls, args)
     return _shown(cls, cls.__name__, plain, args, kwargs)
 
 
-def _scripted(self: Any, *args: Any, **kwargs: Any) -> Any:
-    """A scripted function's call."""
+def _scripted(call: _Call) -> _Call:
+    """The call of a scripted function, or of a scripted module's method."""
 
-    def plain(*args: Any, **kwargs: Any) -> Any:
-        return _script_call(self, *args, **kwargs)
+    def changed(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if not _thread.depth:
+            return call(self, *args, **kwargs)
+        name = self.name if isinstance(self, torch.jit.ScriptFunction) else "scripted module"
+        return _shown(self, str(name or "scripted function"), partial(call, self), args, kwargs)
 
-    if not _thread.depth:
-        return plain(*args, **kwargs)
-    return _shown(self, self.name or "scripted function", plain, args, kwargs)
+    return changed
 
 
 def _checkpointed(function: _Call, *args: Any, **kwargs: Any) -> Iterator[None]:
@@ -129,7 +134,8 @@ def _checkpointed(function: _Call, *args: Any, **kwargs: Any) -> Iterator[None]:
 # Owner, name, what is there while a thread is inside, what is there else.
 _ENTRANCES: tuple[tuple[Any, str, Any, Any], ...] = (
     (_SingleLevelFunction, "apply", classmethod(_applied), None),
-    (torch.jit.ScriptFunction, "__call__", _scripted, _script_call),
+    (torch.jit.ScriptFunction, "__call__", _scripted(_script_function), _script_function),
+    (torch._C.ScriptMethod, "__call__", _scripted(_script_method), _script_method),
     (checkpointing, "_checkpoint_without_reentrant_generator", _checkpointed, _checkpoint),
 )
 
@@ -160,7 +166,8 @@ def _shown(key: Any, name: str, plain: _Call, args: tuple[Any, ...], kwargs: dic
         return plain(*args, **kwargs)
 
     call.__name__ = name
-    call.hides = True  # type: ignore[attr-defined]
+    if key is not BackwardHookFunction:
+        call.hides = True  # type: ignore[attr-defined]
     return call(*args, **kwargs)
 
 
@@ -188,12 +195,22 @@ def _activation(key: Any, plain: _Call, x: Tensor) -> _Call | None:
 
 
 class _Recorded(TorchFunctionMode):
-    """Inside, nothing switches the recording of gradients off."""
+    """Inside, nothing switches the recording of gradients on or off."""
 
     def __torch_function__(self, func: _Call, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is torch._C._set_grad_enabled:
             return None
         return func(*args, **(kwargs or {}))
+
+
+def recorded(function: _Call) -> _Call:
+    """A function in which nothing switches the recording of gradients on or off."""
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        with _Recorded():
+            return function(*args, **kwargs)
+
+    return call
 
 
 class _Context:
@@ -212,5 +229,5 @@ def _written_out(cls: Any, args: tuple[Any, ...]) -> Any:
     context = _Context()
     context.needs_input_grad = tuple(isinstance(arg, Tensor) and arg.requires_grad for arg in args)
     separate = cls.setup_context is not _SingleLevelFunction.setup_context
-    with _Recorded():
-        return cls.forward(*args) if separate else cls.forward(context, *args)
+    forward = recorded(cls.forward)
+    return forward(*args) if separate else forward(context, *args)

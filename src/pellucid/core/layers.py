@@ -168,7 +168,7 @@ def inspect(
             counts[name] = number + 1
             field = field_of(output) if isinstance(output, Tensor) else None
             layer = None
-            if field is not None and output.ndim == 4 and output.is_floating_point() and field.dims == (2, 3):
+            if field is not None and _is_map(output) and field.dims == (2, 3):
                 shape = (int(output.shape[1]), int(output.shape[2]), int(output.shape[3]))
                 layer = Layer(name, kind, shape, field.geometry)
             calls.append(Call(name, number, layer, len(opened), opened.pop(), own, len(calls)))
@@ -176,7 +176,7 @@ def inspect(
         return hook
 
     for name, child in module.named_modules():
-        if name:
+        if name and not isinstance(child, torch.jit.ScriptModule):  # whose calls cannot be watched
             own = any(True for _ in child.parameters(recurse=False))
             handles.append(child.register_forward_pre_hook(before))
             handles.append(child.register_forward_hook(after(name, type(child).__name__, own)))
@@ -190,6 +190,11 @@ def inspect(
     _, channels, height, width = image.shape
     whole = Layer(INPUT, "Input", (channels, height, width), Geometry(), -1)
     return Layers(calls, whole, made_by(output), int(scores(returned).shape[1]))
+
+
+def _is_map(output: Tensor) -> bool:
+    """One spatial map for the one image."""
+    return output.ndim == 4 and len(output) == 1 and output.is_floating_point()
 
 
 def _grid(tensor: Tensor) -> tuple[int, int] | None:

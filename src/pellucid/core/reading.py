@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from pellucid.core.capture import Trace
+from pellucid.core.capture import Trace, differentiated
 from pellucid.core.registry import UnknownNameError, suggest
 from pellucid.core.tail import Tail
 from pellucid.core.target import Target
@@ -53,7 +53,7 @@ def tail_gradient(
 ) -> Float[Tensor, "rows channel h w"]:
     """Gradient of the score at any activation of the tail's layer: one pass forward and one back through the
     tail."""
-    with torch.enable_grad():
+    with torch.enable_grad(), differentiated(tail.net, [tail.name]):
         leaf = position.detach().requires_grad_()
         score = target.score(tail(leaf))
         (found,) = torch.autograd.grad(score.sum(), leaf)

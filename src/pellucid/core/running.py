@@ -2,6 +2,7 @@
 
 What runs is the module's `twin`. A few modules cannot be told from what they do alone, so the first pass of each is watched:
 
+* forward code that switches the recording of gradients off is not heeded in that: a frozen stem has gradients too;
 * forward code that writes into buffers in evaluation mode gets copies of them;
 * forward code that draws random numbers, or keeps its state in lists or objects that a twin shares, runs in one thread at a
   time, and the state of the random generators is put back;
@@ -23,8 +24,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_pre_hook
+from torch.overrides import TorchFunctionMode
 
-from pellucid.core.hidden import opened
+from pellucid.core.hidden import opened, recorded
+from pellucid.core.hooks import replaced
 from pellucid.core.twins import twin
 
 
@@ -33,6 +36,7 @@ class Habits:
     """What is known of a module's forward code, from its first pass."""
 
     known: bool = False
+    unrecorded: bool = False
     writes: bool = False
     draws: bool = False
     remembers: bool = False
@@ -87,6 +91,8 @@ def undisturbed(module: nn.Module) -> Iterator[nn.Module]:
             stack.enter_context(_dice(module, habits))
         if not habits.known:
             stack.enter_context(_watched(module, made, habits))
+        if habits.unrecorded:
+            stack.enter_context(replaced(made, recorded(made.forward)))
         _standing.twins[id(module)] = made
         stack.callback(_standing.twins.pop, id(module))
         yield made
@@ -178,11 +184,17 @@ def _watched(module: nn.Module, made: nn.Module, habits: Habits) -> Iterator[Non
             ran = ran or child is made
             habits.original = habits.original or (made is not module and id(child) in tree)
 
+    def watched(*args: Any, **kwargs: Any) -> Any:
+        with _Watching(habits):
+            return forward(*args, **kwargs)
+
+    forward = made.forward
     buffers = [(buffer, buffer.detach().clone()) for buffer in module.buffers()]
     shared = _shared(module)
     handle = register_module_forward_pre_hook(look)
     try:
-        yield
+        with replaced(made, watched):
+            yield
         habits.known = ran
     finally:
         handle.remove()
@@ -192,10 +204,25 @@ def _watched(module: nn.Module, made: nn.Module, habits: Habits) -> Iterator[Non
         _put_back(buffers)
 
 
+class _Watching(TorchFunctionMode):
+    """Notes whether the recording of gradients is switched off."""
+
+    def __init__(self, habits: Habits) -> None:
+        super().__init__()
+        self.habits = habits
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch._C._set_grad_enabled and not args[0]:
+            self.habits.unrecorded = True
+        return func(*args, **(kwargs or {}))
+
+
 def _alike(one: Tensor, other: Tensor) -> bool:
     """The same values, NaN in the same places."""
     if one.shape != other.shape or one.dtype != other.dtype:
         return False
+    if one.layout is not torch.strided:
+        one, other = one.to_dense(), other.to_dense()
     return bool(torch.equal(one, other) or ((one == other) | ((one != one) & (other != other))).all())
 
 

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
-from pellucid.core.capture import as_input, keeping, unreached
+from pellucid.core.capture import as_input, check_rows, differentiated, keeping, unreached
 from pellucid.core.hooks import at_calls, replaced
 from pellucid.core.layers import Call, LayerLike
 from pellucid.core.network import NetworkLike, as_network
@@ -62,7 +62,11 @@ class Tail:
                 f"got {tuple(activation.shape)}."
             )
         wants_gradient = torch.is_grad_enabled()
-        with undisturbed(self.net.module) as module, torch.set_grad_enabled(wants_gradient):
+        with (
+            undisturbed(self.net.module) as module,
+            torch.set_grad_enabled(wants_gradient),
+            differentiated(self.net, [self.name]),
+        ):
             activation = activation.to(self.activation).clone()  # in-place successors write into the copy
             if self._call is None:
                 return self.net(activation)
@@ -137,6 +141,7 @@ class Tail:
             output = self.net(self.images.clone())
         if self.name not in kept:
             raise unreached(self.net, self.name)
+        check_rows(self.net, self.name, len(kept[self.name]), len(self.images))
         return kept[self.name], output
 
     @contextlib.contextmanager

@@ -80,8 +80,9 @@ class _Twins:
         known = self._made.get(id(module))
         if known is None:
             if isinstance(module, torch.jit.ScriptModule):  # its state is not Python's
-                known = copy.deepcopy(module).eval().requires_grad_(False)
-                self._made[id(module)] = known
+                known = self._made[id(module)] = copy.deepcopy(module).eval()
+                for parameter in known.parameters():
+                    parameter.detach_().requires_grad_(False)
             else:
                 known = self._made[id(module)] = object.__new__(type(module))
                 self._fill(module, known)
@@ -163,6 +164,9 @@ class _Twins:
         if id(value) in self._made:
             return self._made[id(value)]
         made = value
+        if kind is FunctionType:
+            made = value = getattr(value, "_torchdynamo_orig_callable", value)
+            kind = type(value)
         if kind is MethodType and isinstance(value.__self__, nn.Module):
             made = MethodType(value.__func__, self.of(value.__self__))
         elif kind is FunctionType and value.__closure__:
@@ -205,7 +209,7 @@ class _Twins:
             value.__code__, value.__globals__, value.__name__, value.__defaults__, tuple(cells)
         )
         made.__kwdefaults__ = value.__kwdefaults__
-        made.__dict__.update(value.__dict__)
+        made.__dict__.update({name: self._swapped(each) for name, each in value.__dict__.items()})
         self._made[id(value)] = made
         return made
 

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map_only
 
-from pellucid.core.hooks import Intercept
+from pellucid.core.hooks import Intercept, hidden_in
 from pellucid.core.network import Network
 from pellucid.relevance.calls import Invocation, Tag, plain_name, put_tag, tag_of, tensors_in
 from pellucid.relevance.composites import Composite
@@ -48,6 +48,7 @@ def graph_for(
     limits = net.preprocess.bounds() if known else None
     logits = net.layers.made_by == "log_softmax"
     graph = RelevanceGraph(composite, limits, max(1, len(images)), precision, keep, logits)
+    graph.given = net.dtype
     images = images.to(net.device, net.dtype).detach()
     put_tag(images, Tag(image="itself"))
     return graph, images
@@ -73,6 +74,7 @@ class RelevanceGraph(Intercept):
     ) -> None:
         super().__init__()
         self.keep, self.logits = keep, logits
+        self.given = torch.float32
         self.composite, self.limits, self.precision = composite, limits, precision
         self.ledger, self.memory = Ledger(batch), Memory()
         self.finished = False
@@ -82,6 +84,15 @@ class RelevanceGraph(Intercept):
         if self.finished:
             return func(*args, **kwargs)
         inputs = list(tensors_in((args, kwargs)))
+        if torch._C._functorch.peek_interpreter_stack() is not None:
+            raise ValueError(
+                "Expected operations on plain tensors, got some under `torch.vmap` or another transform, where relevance cannot "
+                "be followed; try a method without relevance."
+            )
+        for each in inputs:
+            if each.grad_fn is not None and tag_of(each) is None:  # out of something that was not seen
+                self.ledger.enter(each.grad_fn.name().removesuffix("Backward"), known=False)
+                put_tag(each, Tag())
         tags = [tag for tag in map(tag_of, inputs) if tag is not None]
         if not tags or name in _ASKING:
             answer = func(*args, **kwargs)
@@ -90,12 +101,24 @@ class RelevanceGraph(Intercept):
             return answer
         if self.precision is not None:
             args, kwargs = tree_map_only(Tensor, self._widened, (args, kwargs))
+            if hidden_in(func):  # it has weights of its own, in the network's precision
+                func = self._narrowed(func)
         invocation = Invocation(func, *plain_name(name, args, kwargs), args, kwargs)
         result = self._answered(invocation, inputs)
         if self.precision is not None and isinstance(result, Tensor):  # somebody may have asked for less
             result = self._widened(result)
         self._tagged(result, invocation.name, tags)
         return result
+
+    def _narrowed(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        def narrow(value: Tensor) -> Tensor:
+            return value.to(self.given) if value.dtype == self.precision else value
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            args, kwargs = tree_map_only(Tensor, narrow, (args, kwargs))
+            return func(*args, **kwargs)
+
+        return call
 
     def _answered(self, invocation: Invocation, inputs: list[Tensor]) -> Any:
         if self.logits and invocation.name == "log_softmax":

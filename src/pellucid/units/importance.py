@@ -29,7 +29,7 @@ from torch import Tensor
 from torch.nn import Parameter
 from torch.nn import functional as F
 
-from pellucid.core.capture import Trace
+from pellucid.core.capture import Trace, differentiated
 from pellucid.core.hooks import Intercept
 from pellucid.core.reading import RECTIFIERS, output_gradient, precise
 from pellucid.core.tail import Tail
@@ -39,7 +39,7 @@ def propagated_importance(trace: Trace, layer: str) -> Float[Tensor, "batch unit
     """Importance of every unit for each image's target; only ratios within an image mean something."""
     seeds, which = torch.unique(output_gradient(trace).abs(), dim=0, return_inverse=True)
     tail = Tail(trace.network, torch.zeros_like(trace.images[:1]).repeat(len(seeds), 1, 1, 1), layer)
-    with torch.enable_grad(), _Skeleton():
+    with torch.enable_grad(), differentiated(trace.network, [layer]), _Skeleton():
         leaf = torch.zeros_like(precise(tail.activation)).requires_grad_()
         output = tail(leaf)
         (found,) = torch.autograd.grad(output, leaf, seeds.to(output))

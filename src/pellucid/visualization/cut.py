@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pellucid.core.capture import unreached
+from pellucid.core.capture import differentiated, unreached
 from pellucid.core.hooks import Enough, Intercept, at_calls
 from pellucid.core.layers import INPUT, Call
 from pellucid.core.network import Network
@@ -48,6 +48,7 @@ class Cut:
 
         with (
             undisturbed(self.net.module) as module,
+            differentiated(self.net, self.names),
             contextlib.suppress(Enough),
             at_calls(module, self._calls, keep),
         ):  # the copy: a network may begin by writing into its input
