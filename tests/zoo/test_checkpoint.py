@@ -10,7 +10,8 @@ from safetensors.torch import save_file
 from tests.networks import Headed, PlainNet, lively
 from torch import nn
 
-from pellucid.zoo.checkpoint import CheckpointError, class_count, fit, not_finite, read_state
+from pellucid.zoo.checkpoint import CheckpointError, read_state
+from pellucid.zoo.fitting import class_count, fit, not_finite
 
 
 @pytest.fixture(scope="module")

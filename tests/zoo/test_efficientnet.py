@@ -13,7 +13,8 @@ from tests.networks import images
 
 import pellucid as pl
 from pellucid.zoo import efficientnet
-from pellucid.zoo.checkpoint import CheckpointError, fit, read_state
+from pellucid.zoo.checkpoint import CheckpointError, read_state
+from pellucid.zoo.fitting import fit
 from pellucid.zoo.imagenet import ANIMALS, THINGS, imagenet_classes, torchvision_names
 from pellucid.zoo.zoos import import_torchvision
 

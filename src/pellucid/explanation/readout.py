@@ -28,8 +28,9 @@ from pellucid.core.capture import capture
 from pellucid.core.documents import FlawError, Share, within
 from pellucid.core.network import Network
 from pellucid.world.vocabulary import COLORS, PARTS, SCENES
-from pellucid.zoo.checkpoint import CheckpointError, fit, read_state
+from pellucid.zoo.checkpoint import CheckpointError, read_state
 from pellucid.zoo.embedded import WEIGHTS
+from pellucid.zoo.fitting import fit
 
 NETWORKS = ("scenes-vgg", "scenes-resnet")
 FILE = WEIGHTS / "scenes-readout.safetensors"

@@ -25,8 +25,9 @@ from pellucid.core.registry import UnknownNameError, suggest
 from pellucid.data.images import read_image
 from pellucid.training.irenet.build import Architecture, build
 from pellucid.training.irenet.network import IRENet
-from pellucid.zoo.checkpoint import CheckpointError, fit, read_state
+from pellucid.zoo.checkpoint import CheckpointError, read_state
 from pellucid.zoo.embedded import WEIGHTS
+from pellucid.zoo.fitting import fit
 
 NAMES = ("scenes-irenet",)
 _MEAN, _STD = 0.5, 0.25

@@ -1,213 +1,147 @@
-"""Reading weights safely, and fitting them to a network with an account of what does not fit.
+"""Reading weights safely: the state dict inside whatever a training tool wrote around it.
 
-Safetensors and ``torch.load(weights_only=True)`` are read; a pickle that wants to run code is refused by
-the name of what it wants to run. Half-precision weights are widened to float32.
+Nothing of a file is run (`pellucid.zoo.pickles`) and nothing is taken before its size is checked (`pellucid.zoo.archives`).
+How weights are laid into a network is in `pellucid.zoo.fitting`.
 """
 
 from __future__ import annotations
 
-import io
-import pickletools
-import re
-import warnings
-import zipfile
-from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+from pellucid.core.documents import DocumentError, FlawError
+from pellucid.core.registry import suggest
+from pellucid.zoo.archives import Content, branches, open_archive, refused
+from pellucid.zoo.stored import ArchiveError, RefusedError, Stored
 
 SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
+# where tools keep the weights of the network itself, the likeliest first
+_NAMES = (
+    "state_dict", "model_state_dict", "model_state", "model", "net", "network", "module", "weights", "params", "teacher",
+    "student", "state_dict_ema", "model_ema", "ema_state_dict", "ema", "params_ema",
+)  # fmt: skip
+_ASIDE = (
+    "optim",
+    "scheduler",
+    "scaler",
+    "callbacks",
+    "loops",
+    "rng",
+)  # what else a checkpoint keeps tensors of
 
 
 class CheckpointError(ValueError):
     """A weights file that cannot be read, is refused, or does not fit the network."""
 
 
-def read_state(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors by name, and the file's metadata, from a ``.safetensors`` or PyTorch file.
+class State(dict[str, Tensor]):
+    """Weights by name, as they lie in a file.
 
-    Raises CheckpointError for a missing, corrupt or refused file.
+    Attributes:
+        where: the name they have in the file: ``"state_dict"``; empty for a file that holds nothing else.
+        odd: by name, tensors that are of a kind that weights cannot have ("sparse", "float8_e4m3fn", "quantized").
+        others: further sets of weights of the same file, the likeliest first: an average beside the weights themselves.
+    """
+
+    def __init__(
+        self, tensors: dict[str, Tensor], where: str = "", odd: dict[str, Stored] | None = None
+    ) -> None:
+        super().__init__(tensors)
+        self.where, self.odd = where, odd or {}
+        self.others: tuple[State, ...] = ()
+
+
+def read_state(path: str | Path) -> tuple[State, dict[str, str]]:
+    """Tensors by name, and the file's metadata, from a file of safetensors or of ``torch.save``, or an index of shards.
+
+    The tensors lie in the file, mapped into memory, and are of the file's own types: `fit` casts and checks what a network takes.
+
+    Raises:
+        CheckpointError: a missing, damaged or refused file, or one without a state dict.
     """
     file = Path(path)
-    if not file.is_file():
-        known = [p.name for p in file.parent.glob("*") if p.suffix in SUFFIXES]
-        from pellucid.core.registry import suggest
-
+    kind = "safetensors file" if file.suffix == ".safetensors" else "PyTorch weights file"
+    try:
+        content = open_archive(file)
+        states = _states(content, file)
+    except FileNotFoundError:
+        known = [entry.name for entry in file.parent.glob("*") if entry.suffix in SUFFIXES]
         raise CheckpointError(
             f"Expected a weights file, got `{path}`, which is not there; {suggest(file.name, known)}"
-        )
-    if file.suffix == ".safetensors":
-        state, metadata = _read_safetensors(file)
-    else:
-        state, metadata = _read_pickle(file), {}
-    widened = {
-        key: value.float() if value.dtype in (torch.float16, torch.bfloat16) else value
-        for key, value in state.items()
-    }
-    _refuse_not_finite(widened, file)
-    return widened, metadata
-
-
-def _read_safetensors(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(str(file), framework="pt") as opened:
-            return {key: opened.get_tensor(key) for key in opened.keys()}, opened.metadata() or {}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(
-            f"Expected a safetensors file, got `{file}`, which cannot be read ({error}); is the download "
-            "complete?"
-        ) from error
-
-
-def _read_pickle(file: Path) -> dict[str, Tensor]:
-    if zipfile.is_zipfile(file):
-        with zipfile.ZipFile(file) as archive:
-            if any(name.endswith("constants.pkl") for name in archive.namelist()):
-                raise CheckpointError(
-                    f"Expected weights, got `{file}`, a TorchScript program; try `pl.load(module)` with "
-                    "the Python module, "
-                    "or save its `state_dict()`."
-                )
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of pickle protocols; what matters is raised
-            loaded = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:
-        wanted = _foreign_globals(file)
-        if wanted:
-            raise CheckpointError(
-                f"Expected plain weights, got `{file}`, a pickle that would run `{wanted[0]}` when opened; refused. "
-                "Try `torch.save(model.state_dict(), ...)` where the model is trusted, and load that file."
-            ) from None
-        raise CheckpointError(
-            f"Expected a PyTorch weights file, got `{file}`, which cannot be read ({_first_line(error)}); "
-            "is the download complete?"
         ) from None
-    return _unwrap(loaded, file)
-
-
-def _foreign_globals(file: Path) -> list[str]:
-    """What a pickle would import beyond tensors and containers, read from its instructions without running any."""
-    content = file.read_bytes()
-    if zipfile.is_zipfile(file):
-        with zipfile.ZipFile(file) as archive:
-            content = b"".join(archive.read(name) for name in archive.namelist() if name.endswith("data.pkl"))
-    found: list[str] = []
-    words: list[str] = []
-    try:
-        stream = io.BytesIO(content)
-        for instruction, argument, _ in _instructions(stream, len(content)):
-            if instruction.name == "GLOBAL":
-                found.append(str(argument).replace(" ", "."))
-            elif instruction.name == "STACK_GLOBAL":
-                found.append(".".join(words[-2:]))
-            elif isinstance(argument, str):
-                words.append(argument)
-    except ValueError:
-        pass  # no pickle, or cut short: what was read so far counts
-    plain = ("torch._utils.", "torch.storage.", "torch.serialization.", "collections.OrderedDict")
-    harmless = re.compile(r"torch\.\w+(Storage|Size|Tensor)?|_codecs\.encode|numpy[\w.]*")
-    return [name for name in found if not name.startswith(plain) and not harmless.fullmatch(name)]
-
-
-def _instructions(stream: io.BytesIO, size: int) -> Iterator[tuple[Any, Any, Any]]:
-    """Those of all pickles in a row: old PyTorch files hold several."""
-    while stream.tell() < size:
-        yield from pickletools.genops(stream)
-
-
-def _first_line(error: Exception) -> str:
-    return re.sub(r"\x1b\[[0-9;]*m", "", (str(error).strip().splitlines() or [type(error).__name__])[0])[:200]
-
-
-def _unwrap(loaded: Any, file: Path) -> dict[str, Tensor]:
-    """Find the state dict inside the usual training checkpoints."""
-    keys = ("state_dict", "model_state_dict", "model", "model_state", "net", "state_dict_ema", "weights")
-    inner: Any = loaded
-    while isinstance(inner, Mapping):
-        loaded, inner = inner, next((inner[key] for key in keys if isinstance(inner.get(key), Mapping)), None)
-    if not isinstance(loaded, Mapping) or not any(isinstance(value, Tensor) for value in loaded.values()):
-        got = (
-            f"a dict with {', '.join(map(repr, list(loaded)[:5]))}"
-            if isinstance(loaded, Mapping)
-            else type(loaded).__name__
-        )
+    except RefusedError as error:
+        raise CheckpointError(str(error).replace("{file}", str(file))) from None
+    except DocumentError as error:
+        raise CheckpointError(str(error)) from None
+    except FlawError as flaw:
+        raise CheckpointError(f"Expected a weights file, got `{file}`: {flaw}{_inside(file)}.") from None
+    except (ArchiveError, OSError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
         raise CheckpointError(
-            f"Expected weights by name (a state dict), got {got} in `{file}`; try saving "
-            "`model.state_dict()`."
+            f"Expected a {kind}, got `{file}`, which cannot be read ({reason}); is the download complete?"
+        ) from None
+    first = states[0]
+    first.others = tuple(states[1:])
+    return first, content.metadata
+
+
+def _inside(file: Path) -> str:
+    if not file.is_dir():
+        return ""
+    names = sorted(entry.name for entry in file.glob("*") if entry.suffix in SUFFIXES)
+    return f"; try {' or '.join(f'`{file / name}`' for name in names[:3])}" if names else ""
+
+
+def _states(content: Content, file: Path) -> list[State]:
+    """Every state dict of a file, the likeliest first."""
+    ranked: list[tuple[tuple[int, int, int], State]] = []
+    for order, (path, mapping) in enumerate(_mappings(content.tree)):
+        tensors = {str(key): value for key, value in mapping.items() if isinstance(value, Tensor)}
+        odd = {str(key): value for key, value in mapping.items() if isinstance(value, Stored)}
+        if not (tensors or odd) or any(word in part.lower() for part in path for word in _ASIDE):
+            continue
+        name = path[-1] if path else ""
+        rank = _NAMES.index(name) if name in _NAMES else len(_NAMES)
+        ranked.append(
+            ((len(path) > 0 and rank == len(_NAMES), rank, order), State(tensors, ".".join(path), odd))
         )
-    return {str(key): value for key, value in loaded.items() if isinstance(value, Tensor)}
+    if ranked:
+        return [state for _, state in sorted(ranked, key=lambda entry: entry[0])]
+    if content.foreign and not isinstance(content.tree, Tensor | list):
+        raise refused(content.foreign[0])
+    tree = content.tree
+    got = (
+        f"a dict with {', '.join(map(_shown, list(tree)[:5]))}"
+        if isinstance(tree, dict)
+        else type(tree).__name__
+    )
+    raise CheckpointError(
+        f"Expected weights by name (a state dict), got {got} in `{file}`; try saving `model.state_dict()`."
+    )
 
 
-def _refuse_not_finite(state: Mapping[str, Tensor], file: Path) -> None:
-    bad = not_finite(state)
-    if bad:
-        raise CheckpointError(
-            f"Expected finite weights, got NaN or infinity in {bad} of `{file}`; "
-            "the training probably diverged, try an earlier checkpoint."
-        )
+def _shown(key: object) -> str:
+    return repr(key)[:40]
 
 
-def not_finite(state: Mapping[str, Tensor]) -> str:
-    """How many tensors hold NaN or infinity, and some of their names; empty when all are finite."""
-    bad = [key for key, value in state.items() if value.is_floating_point() and not value.isfinite().all()]
-    return f"{len(bad)} of {len(state)} tensors ({_some(bad)})" if bad else ""
-
-
-def _some(names: Iterable[str], count: int = 4) -> str:
-    listed = list(names)
-    return ", ".join(listed[:count]) + (f" and {len(listed) - count} more" if len(listed) > count else "")
-
-
-def fit(module: nn.Module, state: Mapping[str, Tensor], file: str | Path) -> None:
-    """Load weights strictly into a module; prefixes that training wrappers add (``module.``) are taken off.
-
-    Raises CheckpointError that counts and names missing, unexpected and misshapen tensors.
-    """
-    wanted = module.state_dict()
-    state = _without_prefix(state, wanted)
-    missing = [key for key in wanted if key not in state and not key.endswith("num_batches_tracked")]
-    unexpected = [key for key in state if key not in wanted]
-    misshapen = [
-        f"{key} {tuple(state[key].shape)} for {tuple(wanted[key].shape)}"
-        for key in wanted
-        if key in state and state[key].shape != wanted[key].shape
-    ]
-    if missing or unexpected or misshapen:
-        parts = [
-            f"{len(found)} {label} ({_some(found)})"
-            for label, found in (
-                ("missing", missing),
-                ("unexpected", unexpected),
-                ("of another shape", misshapen),
-            )
-            if found
-        ]
-        raise CheckpointError(
-            f"Expected the {len(wanted)} tensors of {type(module).__name__}, got {len(state)} from `{file}`: "
-            f"{'; '.join(parts)}. Try the architecture the weights were trained with."
-        )
-    kept = {key: value for key, value in wanted.items() if key.endswith("num_batches_tracked")}
-    module.load_state_dict({**kept, **state}, strict=True)
-
-
-def _without_prefix(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    best = state
-    for prefix in ("module.", "model.", "_orig_mod.", "net.", "backbone.", "module.model."):
-        stripped = {key.removeprefix(prefix): value for key, value in state.items()}
-        if sum(key in wanted for key in stripped) > sum(key in wanted for key in best):
-            best = stripped
-    return best
-
-
-def class_count(module: nn.Module, state: Mapping[str, Tensor], outputs: int) -> int:
-    """How many classes a checkpoint has: the length of the last tensor that has one row per output of the
-    module."""
-    wanted = module.state_dict()
-    state = _without_prefix(state, wanted)
-    heads = [key for key, value in wanted.items() if value.shape[:1] == (outputs,) and key in state]
-    return int(state[heads[-1]].shape[0]) if heads and state[heads[-1]].ndim else outputs
+def _mappings(tree: Any) -> list[tuple[tuple[str, ...], dict[Any, Any]]]:
+    """The dicts of a file with their paths, breadth first, each once."""
+    list(branches(tree))  # bounded
+    listed: list[tuple[tuple[str, ...], dict[Any, Any]]] = []
+    level: list[tuple[tuple[str, ...], Any]] = [((), tree)]
+    seen: set[int] = set()
+    for _ in range(8):
+        following: list[tuple[tuple[str, ...], Any]] = []
+        for path, item in level:
+            if id(item) in seen or not isinstance(item, dict | list | tuple):
+                continue
+            seen.add(id(item))
+            if isinstance(item, dict):
+                listed.append((path, item))
+                following += [((*path, str(key)[:80]), value) for key, value in item.items()]
+            else:
+                following += [((*path, str(index)), value) for index, value in enumerate(item[:64])]
+        level = following
+    return listed

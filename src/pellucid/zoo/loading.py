@@ -18,7 +18,8 @@ from pellucid.core.registry import UnknownNameError, suggest
 from pellucid.core.wrappers import refuse_compiled, unwrapped
 from pellucid.data.preprocess import Preprocess
 from pellucid.zoo import efficientnet, embedded
-from pellucid.zoo.checkpoint import SUFFIXES, CheckpointError, fit, not_finite, read_state
+from pellucid.zoo.checkpoint import SUFFIXES, CheckpointError, read_state
+from pellucid.zoo.fitting import fit, learned, not_finite
 from pellucid.zoo.imagenet import imagenet_classes
 from pellucid.zoo.zoos import (
     NOT_GIVEN,
@@ -134,8 +135,8 @@ def _check_live(module: nn.Module, options: list[str]) -> None:
             f"got {', '.join(f'`{option}`' for option in options)} too; change the module first."
         )
     # the module's own tensors: a state dict also holds what a module packs or notes in a form of its own
-    weights = dict(module.named_parameters())
-    for key, tensor in {**weights, **dict(module.named_buffers())}.items():
+    tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+    for key, tensor in tensors.items():
         if isinstance(tensor, nn.parameter.UninitializedParameter | nn.parameter.UninitializedBuffer):
             raise ValueError(
                 f"Expected a module with weights, got the uninitialized `{key}`; run it once on an image "
@@ -147,11 +148,8 @@ def _check_live(module: nn.Module, options: list[str]) -> None:
                 "`torch.inference_mode()`; "
                 "make the module outside of it."
             )
-    # a buffer may be infinite on purpose (an attention mask, an observer's range); statistics may not
-    statistics = {
-        key: each for key, each in module.named_buffers() if key.endswith(("running_mean", "running_var"))
-    }
-    bad = not_finite({**weights, **statistics})
+    needed = learned(module)
+    bad = not_finite({key: value for key, value in tensors.items() if key in needed})
     if bad:
         raise ValueError(
             f"Expected finite weights, got NaN or infinity in {bad} of {type(module).__name__}; "
@@ -244,16 +242,18 @@ def _embedded(name: str, file: Path, classes: Classes, options: dict[str, Any]) 
     from pellucid.world import CLASSES
 
     module = embedded.architecture(name)(**options)
-    fit(module, read_state(file)[0], file)
-    return module.eval(), Preprocess.scenes(), tuple(CLASSES) if classes is None else classes, ()
+    notes = fit(module, read_state(file)[0], file)
+    return module.eval(), Preprocess.scenes(), tuple(CLASSES) if classes is None else classes, notes
 
 
 def _efficientnet(weights: str | Path | None, classes: Classes, options: dict[str, Any]) -> Loaded:
     file = Path(weights) if weights is not None else efficientnet.weights_file()
     state = efficientnet.own_names(read_state(file)[0])
-    module = _build(lambda **given: efficientnet.EfficientNetLite0(**given), state, file, options, "classes")
+    module, notes = _build(
+        lambda **given: efficientnet.EfficientNetLite0(**given), state, file, options, "classes"
+    )
     named = "imagenet" if classes is None and _outputs(module) == 1000 else classes
-    return module.eval(), efficientnet.preprocessing(), named, ()
+    return module.eval(), efficientnet.preprocessing(), named, notes
 
 
 def _from_file(file: Path, classes: Classes, options: dict[str, Any]) -> Loaded:

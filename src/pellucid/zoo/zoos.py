@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from pellucid.core.registry import UnknownNameError, suggest
 from pellucid.data.preprocess import Preprocess
-from pellucid.zoo.checkpoint import class_count, fit, read_state
+from pellucid.zoo.checkpoint import read_state
+from pellucid.zoo.fitting import class_count, fit
 from pellucid.zoo.imagenet import torchvision_names
 
 Classes = Sequence[str] | Mapping[Any, Any] | str | Path | None
@@ -81,10 +82,10 @@ def _from_torchvision(name: str, weights: str | Path | None, options: dict[str, 
             if state is not None:  # the zoo's own weights, which these are taken for, want other means
                 options = {"transform_input": True, **options}
                 notes = (f"{name}: `transform_input=True` assumed, as with the zoo's own weights",)
-        module = _build(
+        module, left = _build(
             lambda **given: models.get_model(name, weights=None, **given), state, weights, options
         )
-        notes += () if state is not None else (RANDOM,)
+        notes += left if state is not None else (RANDOM,)
         # a file that still has the zoo's name tells which of its recipes, and so which preprocessing
         same = next(
             (each for each in offered if weights and each.url.endswith(f"/{Path(weights).name}")), None
@@ -99,12 +100,14 @@ def _from_timm(name: str, weights: str | Path | None, options: dict[str, Any]) -
     timm = _timm()
     if name.split(".")[0] not in timm.list_models():
         raise UnknownNameError(f"Expected a timm model, got `{name}`; {suggest(name, timm.list_models())}")
+    notes: tuple[str, ...] = () if weights is not None else (RANDOM,)
     if weights == "DEFAULT":
         with _downloading(name):
             module = timm.create_model(name, pretrained=True, **options)
     else:
         state = read_state(weights)[0] if weights is not None else None
-        module = _build(lambda **given: timm.create_model(name, **given), state, weights, options)
+        module, left = _build(lambda **given: timm.create_model(name, **given), state, weights, options)
+        notes += left
     notes = () if weights is not None else (RANDOM,)
     if weights is not None and weights != "DEFAULT":
         notes = (ASSUMED.format("timm"),)
@@ -160,17 +163,16 @@ def _build(
     weights: Any,
     options: dict[str, Any],
     outputs: str = "num_classes",
-) -> nn.Module:
-    """Construct a zoo network with as many classes as the checkpoint has, and fit that."""
+) -> tuple[nn.Module, tuple[str, ...]]:
+    """Construct a zoo network with as many classes as the checkpoint has, and fit that; with notes on what was left out."""
     module = make(**options)
     if state is None:
-        return module
+        return module, ()
     usual = _outputs(module)
     count = class_count(module, state, usual)
     if count != usual and outputs not in options:
         module = make(**options, **{outputs: count})
-    fit(module, state, str(weights))
-    return module
+    return module, fit(module, state, str(weights))
 
 
 def _outputs(module: nn.Module) -> int:

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from pellucid.core.registry import UnknownNameError, suggest
 from pellucid.training.irenet.network import STRIDES, IRENet
-from pellucid.zoo.checkpoint import CheckpointError, fit, read_state
+from pellucid.zoo.checkpoint import CheckpointError, read_state
+from pellucid.zoo.fitting import fit
 from pellucid.zoo.zoos import import_torchvision
 
 ARMS = {

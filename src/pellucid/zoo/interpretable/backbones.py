@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from pellucid.core.registry import UnknownNameError, suggest
 from pellucid.data.preprocess import Preprocess
 from pellucid.zoo import embedded
-from pellucid.zoo.checkpoint import fit, read_state
+from pellucid.zoo.checkpoint import read_state
+from pellucid.zoo.fitting import fit
 
 ALEXNET = "alexnet-convolutions"
 

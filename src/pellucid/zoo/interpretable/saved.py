@@ -18,7 +18,8 @@ from pellucid.core.documents import FlawError, lowered, within
 from pellucid.core.registry import UnknownNameError
 from pellucid.core.storage import whole
 from pellucid.data.preprocess import Preprocess
-from pellucid.zoo.checkpoint import CheckpointError, fit, read_state
+from pellucid.zoo.checkpoint import CheckpointError, read_state
+from pellucid.zoo.fitting import fit
 from pellucid.zoo.interpretable.backbones import bare
 from pellucid.zoo.interpretable.wrapping import Interpretation, interpret
 
