@@ -11,7 +11,7 @@ from tests.networks import Headed, PlainNet, lively
 from torch import nn
 
 from pellucid.zoo.checkpoint import CheckpointError, read_state
-from pellucid.zoo.fitting import class_count, fit, not_finite
+from pellucid.zoo.fitting import class_count, fit, learned, not_finite
 
 
 @pytest.fixture(scope="module")
@@ -60,15 +60,17 @@ def test_prefixes_of_wrappers_are_taken_off(state, prefix):
     assert same(module.state_dict(), state)
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_half_precision_is_widened(state, tmp_path, dtype):
-    half = {key: value.to(dtype) if value.is_floating_point() else value for key, value in state.items()}
-    save_file(half, tmp_path / "w.safetensors")
-    read, _ = read_state(tmp_path / "w.safetensors")
-    assert {value.dtype for value in read.values()} == {torch.float32, torch.int64}
-    assert same(
-        read, {key: value.float() if value.is_floating_point() else value for key, value in half.items()}
-    )
+@pytest.mark.parametrize("suffix", [".safetensors", ".pt"])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_other_precision_is_cast(state, tmp_path, dtype, suffix):
+    other = {key: value.to(dtype) if value.is_floating_point() else value for key, value in state.items()}
+    file = tmp_path / f"w{suffix}"
+    save_file(other, file) if suffix == ".safetensors" else torch.save(other, file)
+    read, _ = read_state(file)
+    assert same(read, other)
+    module = PlainNet()
+    assert fit(module, read, file) == ()
+    assert same(module.state_dict(), {key: value.to(state[key].dtype) for key, value in other.items()})
 
 
 def test_a_missing_file_suggests_neighbors(tmp_path):
@@ -82,7 +84,9 @@ def test_a_missing_file_suggests_neighbors(tmp_path):
     )
     with pytest.raises(CheckpointError, match=r"which is not there; there are none\.$"):
         read_state(tmp_path / "no" / "where.pt")
-    with pytest.raises(CheckpointError, match=r"which is not there"):
+    with pytest.raises(
+        CheckpointError, match=r"expected a regular file, got a folder; try `.*resnet.safetensors`\.$"
+    ):
         read_state(tmp_path)
 
 
@@ -190,9 +194,12 @@ def test_weights_that_are_not_finite(state, tmp_path, value):
     bad["features.0.weight"][0, 0, 0, 0] = value
     bad["classifier.3.bias"][1] = value
     save_file(bad, tmp_path / "w.safetensors")
+    module = PlainNet()
+    before = {key: tensor.clone() for key, tensor in module.state_dict().items()}
     with pytest.raises(CheckpointError) as caught:
-        read_state(tmp_path / "w.safetensors")
-    assert f"NaN or infinity in 2 of {len(bad)} tensors (" in text(caught)
+        fit(module, read_state(tmp_path / "w.safetensors")[0], "w.safetensors")
+    assert same(module.state_dict(), before)
+    assert f"NaN or infinity in 2 of {len(learned(module))} tensors (" in text(caught)
     assert "features.0.weight" in text(caught)
     assert "classifier.3.bias" in text(caught)
     assert not_finite(state) == ""

@@ -92,11 +92,13 @@ def open_archive(file: Path) -> Content:
 
 def _sniffed(file: Path, content: mmap.mmap) -> Content:
     start = content[:32]
+    if start[8:9] == b"{" and start[:4] != b"PK\x03\x04":
+        return _safetensors(file, content)
     if start[:4] == b"PK\x03\x04":
         return _zip(file, content)
     if start[:1] == b"\x80":
         return _stream(content)
-    if file.suffix == ".safetensors" or start[8:9] == b"{":
+    if file.suffix == ".safetensors":
         return _safetensors(file, content)
     known = next((words for magic, words in _KNOWN.items() if start.startswith(magic)), None)
     if content[257:262] == b"ustar":

@@ -86,7 +86,7 @@ def fit(module: nn.Module, state: Mapping[str, Tensor], file: str | Path) -> tup
         assert best is not None
         raise _misfit(module, state, wanted, best, file)
     chosen, match = taken[0]
-    cast = _cast(module, match.tensors, wanted, file)
+    cast = cast_weights(module, match.tensors, file)
     extra = {key: value for key, value in module.state_dict().items() if key not in wanted}
     counters = {key: value for key, value in wanted.items() if key.endswith("num_batches_tracked")}
     module.load_state_dict({**extra, **counters, **cast}, strict=True)
@@ -161,9 +161,8 @@ def _under(
                 match.missing.append(key)
         elif tuple(value.shape) != tuple(wanted[key].shape):
             match.misshapen.append(f"{key} {tuple(value.shape)} for {tuple(wanted[key].shape)}")
-        elif not isinstance(value, Tensor) or _kind(value.dtype) != _kind(wanted[key].dtype):
-            got = value.kind if isinstance(value, Stored) else str(value.dtype).removeprefix("torch.")
-            match.odd.append(f"{key} {got} for {str(wanted[key].dtype).removeprefix('torch.')}")
+        elif not isinstance(value, Tensor) or not _alike(value, wanted[key]):
+            match.odd.append(f"{key} {_type(value)} for {_type(wanted[key])}")
         else:
             match.tensors[key] = value
     for name in outer:
@@ -181,10 +180,19 @@ def _under(
 _COUNTED = ("total_ops", "total_params", "num_batches_tracked")
 
 
-def _kind(dtype: torch.dtype) -> str:
-    if dtype.is_floating_point:
-        return "real"
-    return "complex" if dtype.is_complex else "truth" if dtype == torch.bool else "whole"
+def _alike(value: Tensor, wanted: Tensor) -> bool:
+    """Whether a cast keeps what the numbers mean: real to real, whole to whole, truth to truth."""
+    first, second = value.dtype, wanted.dtype
+    if first == second:
+        return True
+    whole = not (first.is_floating_point or second.is_floating_point or first.is_complex or second.is_complex)
+    return (first.is_floating_point and second.is_floating_point) or (
+        whole and torch.bool not in (first, second)
+    )
+
+
+def _type(value: Tensor | Stored) -> str:
+    return value.kind if isinstance(value, Stored) else str(value.dtype).removeprefix("torch.")
 
 
 def _equal(first: Tensor | Stored, second: Tensor | Stored) -> bool:
@@ -219,7 +227,7 @@ def _says(prefix: str, name: str) -> bool:
 
 
 def learned(module: nn.Module) -> set[str]:
-    """Names of a module's tensors that have to be finite, weights and statistics; other buffers may hold infinities on purpose."""
+    """Names of a module's tensors that have to be finite, weights and statistics; other buffers may hold infinity on purpose."""
     statistics = {
         name
         for name, _ in module.named_buffers()
@@ -228,9 +236,23 @@ def learned(module: nn.Module) -> set[str]:
     return {name for name, _ in module.named_parameters(remove_duplicate=False)} | statistics
 
 
-def _cast(
-    module: nn.Module, tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor], file: str | Path
-) -> dict[str, Tensor]:
+def cast_weights(module: nn.Module, tensors: Mapping[str, Tensor], file: str | Path) -> dict[str, Tensor]:
+    """Tensors in the types that a module has them in.
+
+    Raises:
+        CheckpointError: a tensor of another kind (whole numbers for real ones), one that is not finite in the module's type, a
+            negative variance.
+    """
+    wanted = module.state_dict()
+    odd = [
+        f"{key} {_type(value)} for {_type(wanted[key])}"
+        for key, value in tensors.items()
+        if not _alike(value, wanted[key])
+    ]
+    if odd:
+        raise CheckpointError(
+            f"Expected weights of the network's types, got others in `{file}` ({_some(odd)}); try a float file."
+        )
     cast = {key: value.to(wanted[key].dtype) for key, value in tensors.items()}
     needed = learned(module)
     bad = not_finite({key: value for key, value in cast.items() if key in needed})

@@ -81,13 +81,10 @@ class _Machine:
         self.copied = 0  # entries of containers made from others, which instructions alone do not bound
 
     def step(self, name: str, argument: Any) -> None:
-        if name in # fmt: off
-_PUSHED = frozenset((
-    "NONE", "INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT", "STRING", "BINSTRING",
-    "SHORT_BINSTRING", "UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8",
-))
-# fmt: on
-_MADE:
+        if name in _PUSHED:
+            self.stack.append(argument)
+            return
+        if name in _MADE:
             self.stack.append(_MADE[name]())
             return
         action = _ACTIONS.get(name)
@@ -128,7 +125,7 @@ _MADE:
         rebuild = name.rpartition(".")[2]
         if name.startswith(("torch._utils.", "torch._tensor.")) and rebuild in _REBUILDS:
             return _REBUILDS[rebuild](self, arguments)
-        if isinstance(function, Foreign):
+        if type(function) is Foreign:
             return function
         return self.heard_of(name or "an unknown function")
 
@@ -152,6 +149,10 @@ def _set(mapping: Any, key: Any, value: Any) -> None:
     # other keys are no names of weights; hashing tuples within tuples has no end
     if isinstance(mapping, dict) and isinstance(key, str | int | float):
         mapping[key] = value
+
+
+def _forget(machine: _Machine, argument: Any) -> None:
+    machine.since_mark()
 
 
 def _set_items(machine: _Machine, items: list[Any]) -> None:
@@ -246,6 +247,8 @@ def _is_count(value: Any) -> bool:
 
 def _dense(machine: _Machine, arguments: tuple[Any, ...]) -> Stored:
     storage, offset, shape, stride = arguments[:4]
+    if isinstance(storage, Foreign):
+        return Stored(None, kind="without numbers")
     flat = all(isinstance(each, tuple) and len(each) <= 64 for each in (shape, stride))
     if not (isinstance(storage, Storage) and flat and all(map(_is_count, (offset, *shape, *stride)))):
         raise PickleError("a damaged pickle: a tensor without size")
@@ -294,30 +297,12 @@ def _from_type(machine: _Machine, arguments: tuple[Any, ...]) -> Any:
     return Stored(None, kind=name)
 
 
-_PUSHED = frozenset(
-    [
-        "NONE",
-        "INT",
-        "BININT",
-        "BININT1",
-        "BININT2",
-        "LONG",
-        "LONG1",
-        "LONG4",
-        "FLOAT",
-        "BINFLOAT",
-        "STRING",
-        "BINSTRING",
-        "SHORT_BINSTRING",
-        "UNICODE",
-        "BINUNICODE",
-        "SHORT_BINUNICODE",
-        "BINUNICODE8",
-        "BINBYTES",
-        "SHORT_BINBYTES",
-        "BINBYTES8",
-    ]
-)
+# fmt: off
+_PUSHED = frozenset((
+    "NONE", "INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT", "STRING", "BINSTRING",
+    "SHORT_BINSTRING", "UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8",
+))
+# fmt: on
 _MADE: dict[str, Callable[[], Any]] = {
     "NEWTRUE": lambda: True,
     "NEWFALSE": lambda: False,
@@ -332,7 +317,7 @@ _ACTIONS: dict[str, Callable[[_Machine, Any], None]] = {
     "FRAME": lambda machine, argument: None,
     "STOP": _stop,
     "POP": lambda machine, argument: machine.stack.pop(),
-    "POP_MARK": lambda machine, argument: machine.since_mark() and None,
+    "POP_MARK": _forget,
     "DUP": lambda machine, argument: machine.stack.append(machine.stack[-1]),
     "APPEND": lambda machine, argument: _extend(machine, [machine.stack.pop()]),
     "APPENDS": lambda machine, argument: _extend(machine, machine.since_mark()),

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from pellucid.core.registry import UnknownNameError, suggest
 from pellucid.training.irenet.network import STRIDES, IRENet
 from pellucid.zoo.checkpoint import CheckpointError, read_state
-from pellucid.zoo.fitting import fit
+from pellucid.zoo.fitting import cast_weights, fit
 from pellucid.zoo.zoos import import_torchvision
 
 ARMS = {
@@ -119,7 +119,8 @@ def load_convolutions(module: nn.Module, file: str | Path) -> int:
     convolutions, whose batch normalization then learns its statistics; one that `pellucid train irenet` wrote gives
     everything, to be trained on. Raises CheckpointError for a file of another network or width.
     """
-    given, metadata = read_state(file)
+    state, metadata = read_state(file)
+    given: dict[str, Tensor] = state
     wanted = module.state_dict()
     if "irenet" in metadata:  # one of ours, to be trained on
         fit(module, given, file)
@@ -141,7 +142,7 @@ def load_convolutions(module: nn.Module, file: str | Path) -> int:
             f"them and with {len(misshapen)} of another shape (`{key}`: {tuple(wanted[key].shape)} wanted, {got} given); "
             "try a file of the same network and width."
         )
-    module.load_state_dict({key: given[key] for key in needed}, strict=False)
+    module.load_state_dict(cast_weights(module, {key: given[key] for key in needed}, file), strict=False)
     return len(needed)
 
 
