@@ -188,7 +188,7 @@ WRONG = {
     "layer": (["explain", "--layers", "features.50"], "`features.5"),
     "layer of attribute": (["attribute", "--layers", "feature.5"], "`features.5"),
     "layer of neurons": (["neurons", "--layer", "features5"], "`features.5"),
-    "method": (["explain", "--method", "grad-cam"], "`gradcam`"),
+    "method": (["explain", "--method", "grad-cma"], "`gradcam`"),
     "methods": (["explain", "--methods", "gradcam", "layercan"], "`layercam`"),
     "method of attribute": (["attribute", "--method", "layerCAM++"], "`layercam`"),
     "method with =": (["attribute", "--method=grdcam"], "`gradcam`"),

@@ -258,7 +258,7 @@ WRONG = {
     "method": (["--methods", "layercam,gradcan"], "`gradcam`"),
     "layer": (["--layers", "features.9", "features9"], "`features.9`"),
     "control": (["--controls", "centre"], "`center`"),
-    "baseline": (["--baseline", "grad-cam"], "`gradcam`"),
+    "baseline": (["--baseline", "grad-cma"], "`gradcam`"),
     "class": (["--target", "fsh"], "`fish`"),
     "batch": (["--batch-size", "0"], "`--batch-size` to be at least 1"),
     "parameter": (["--metric", "pointing", "--tolerance", "-1"], "`tolerance` of at least 0"),

@@ -62,7 +62,7 @@ def _one(source: Source, net: Network, method: Method, options: Attribute, direc
     from pellucid.core.storage import write_arrays, write_bytes
     from pellucid.data.preprocess import to_batch
 
-    picture = source.picture(options.max_pixels)
+    picture = source.read(options.max_pixels)
     layers = options.layers or None
     maps = pl.attribute(net, picture, method, layers, options.target, progress=False)
     view = to_batch(picture, net.preprocess)[1][0].image

@@ -59,15 +59,14 @@ class Bench:
         """Picture, rendering (of a scene) and mask (where the metric looks at it). Raises ImageError."""
         folder, most = self.options.masks, self.options.max_pixels
         read = source.read(most)
-        scene = read if source.is_scene else None
-        picture = read if scene is None else read.image
+        scene: Any = read.rendering
         mask = None
         if self.metric.needs == "masks":
             known = (
                 scene.object_mask() if scene is not None else mask_of(source, read, Path(folder or ""), most)
             )
             mask = self.net.preprocess.view_mask(known)
-        return picture, scene, mask
+        return read, scene, mask
 
     def measure(self, batch: list[tuple[Source, Any]], bar: Any, directory: RunDirectory) -> None:
         """All maps of a batch, each noted as soon as it is measured; nothing of it counts before all are."""

@@ -15,6 +15,8 @@ _AS_FLAGS = (
     (re.compile(r"\brecursive=True\b"), "--recursive"),
     (re.compile(r"`pl\.load\('([^']+)', weights='([^']+)'\)`"), r"`--net \1 --weights \2`"),
     (re.compile(r"`(weights|classes|output|head|layers|target|units|mask|device)=`"), r"`--\1`"),
+    (re.compile(r'\bhead="(\w+)"'), r"--head \1"),
+    (re.compile(r"`output='?(\w+)'?`"), r"`--output \1`"),
     (re.compile(r", or read_images\(\) for all"), ", or all with the folder's name alone"),
 )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -73,6 +73,8 @@ def run(arguments: Sequence[str]) -> int:
     """Parse, with the metric's parameters among the flags, measure batch by batch, and compare."""
     command = with_parameters(Evaluate, "evaluation", "metric", arguments, _QUICK)
     options: Any = parse(command, "evaluate", arguments)
+    if options.baseline is not None:
+        options = replace(options, baseline=_spelled(options.baseline))
     from pellucid.commands.bench import Bench
     from pellucid.commands.work import in_batches, prepare, results, verdict
     from pellucid.core.registry import create
@@ -134,7 +136,18 @@ def _chosen(options: Evaluate, metric: Metric) -> tuple[list[Method], list[str]]
             f"Expected no controls for `{metric.name}`, which asks methods for maps of other networks, got "
             f"`{controls[0]}`; try `--controls none`."
         )
-    return [create("attribution", name) for name in dict.fromkeys(methods)], list(dict.fromkeys(controls))
+    chosen = dict.fromkeys(_spelled(name) for name in methods)
+    return [create("attribution", name) for name in chosen], list(dict.fromkeys(controls))
+
+
+def _spelled(name: str) -> str:
+    """The method as it is registered; what is none stays, and is refused where it is used."""
+    from pellucid.core.registry import UnknownNameError, canonical
+
+    try:
+        return name if name in CONTROLS else canonical("attribution", name)
+    except UnknownNameError:
+        return name
 
 
 def _listed(given: Sequence[str]) -> list[str]:

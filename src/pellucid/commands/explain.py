@@ -142,9 +142,10 @@ class _Pages:
         from pellucid.explanation import explain
 
         options = self.options
+        picture = source.read(options.max_pixels)
         explanation: Explanation = explain(
             self.net,
-            source.read(options.max_pixels),
+            picture.rendering or picture,
             target=options.target,
             method=options.method,
             methods=self.methods,

@@ -129,7 +129,7 @@ def _by_class(options: Any, net: Network, gathered: Gathered, criterion: Criteri
         import pellucid as pl
 
         index = _class_of(source, net)
-        batch = as_batch(net, source.picture(options.max_pixels), None)
+        batch = as_batch(net, source.read(options.max_pixels), None)
         target: Any = [index] if options.temperature is None else against_rivals(net, batch, [index])
         odds = 0.0 if options.temperature is None else float(log_odds_of(net, batch, target))
         found = pl.neurons(net, batch, options.layer, target, criterion, normalized=True, progress=False)
@@ -194,7 +194,7 @@ def _one(
 ) -> dict[str, Any]:
     import pellucid as pl
 
-    picture = source.picture(options.max_pixels)
+    picture = source.read(options.max_pixels)
     found = pl.neurons(net, picture, options.layer, options.target, criterion, progress=False)
     values = [value if math.isfinite(value) else None for value in found.values[0].tolist()]
     best = [unit.index for unit in found.top(options.top) if values[unit.index] is not None]

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Command = TypeVar("Command")
 _NUMBERS = (("layer", "layers"), ("method", "methods"), ("image", "images"))
 _LISTS = ("layers", "methods")
-_Head = Literal["auto", "softmax", "sigmoid", "binary", "probabilities"]
+_Head = Literal["auto", "softmax", "sigmoid", "binary", "probabilities", "regression"]
 
 
 def flag(metavar: str | None = None) -> Any:
@@ -52,11 +52,19 @@ class NetOptions:
     weights: Annotated[str | None, flag("FILE")] = None
     """weights file for a zoo network, or DEFAULT to download the zoo's own"""
     classes: Annotated[str | None, flag("FILE")] = None
-    """class names: imagenet, or a file with one name per line (or JSON)"""
+    """class names: imagenet, or a file: one name per line, CSV or JSON"""
     head: Annotated[_Head, flag()] = "auto"
     """what the outputs mean"""
     output: Annotated[str | None, flag("KEY")] = None
-    """key of the class scores where the network returns a dict"""
+    """key or position of the class scores where the network returns several tensors"""
+    mean: Annotated[tuple[float, ...], flag("NUMBER ...")] = ()
+    """preprocessing: mean of every channel on the scale from 0 to 1, or one for all; by default what the weights ask for"""
+    std: Annotated[tuple[float, ...], flag("NUMBER ...")] = ()
+    """preprocessing: standard deviation, likewise"""
+    size: Annotated[int | None, flag("PIXELS")] = None
+    """preprocessing: length of a picture's short side"""
+    crop: Annotated[int | None, flag("PIXELS")] = None
+    """preprocessing: side of the square that is cut from its center"""
     device: Annotated[str | None, flag("NAME")] = None
     """where to compute, for example cuda; by default on the processor"""
 
@@ -71,10 +79,16 @@ class NetOptions:
             weights=self.weights,
             classes=self.classes,
             head=self.head,
-            output=self.output,
+            output=int(self.output) if self.output is not None and self.output.isdecimal() else self.output,
             device=self.device,
+            preprocess=self.preprocessing(),
         )
         return net
+
+    def preprocessing(self) -> dict[str, Any] | None:
+        """The fields of a `Preprocess` that were given; None where none was."""
+        fields = {"mean": self.mean, "std": self.std, "resize": self.size, "crop": self.crop}
+        return {name: value for name, value in fields.items() if value not in ((), None)} or None
 
     def noted(self) -> Network:
         """The same, with what has to be known of it printed."""

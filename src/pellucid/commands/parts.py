@@ -199,8 +199,6 @@ def _write_images(
     net: Network, tables: Mapping[str, PartTable], gathered: Any, count: int, directory: RunDirectory
 ) -> list[tuple[str, str]]:
     """The page of every picture that can be read; (file name, name of the picture)."""
-    from PIL import Image
-
     from pellucid.data.pixels import ImageError
     from pellucid.interpretable.parts import filters_of
     from pellucid.report.interpretable import write_image_page
@@ -212,11 +210,10 @@ def _write_images(
             if entry is not None and entry.result is not None:
                 pages.append((entry.result["page"], one.name))
                 continue
-            picture = one.picture(100_000_000)
+            image = one.read(100_000_000).image
         except ImageError as error:
             directory.fail(one.name, str(error))
             continue
-        image = Image.fromarray(picture) if one.is_scene else picture.image
         found = {
             layer: filters_of(net, image, table, count=count) for layer, table in list(tables.items())[::-1]
         }

@@ -103,7 +103,7 @@ def _readable(sources: Sequence[Source]) -> tuple[list[Source], list[Any]]:
     found, read = [], []
     for one in sources:
         try:
-            read.append(one.picture(_MAX_PIXELS))
+            read.append(one.read(_MAX_PIXELS))
             found.append(one)
         except ImageError as error:
             complain(f"left out {one.name}: {error}")
@@ -116,7 +116,7 @@ def given_labels(net: Network, sources: Sequence[Source]) -> list[int]:
     """The class a scene was drawn for, or the name of a file's folder. Raises UnknownNameError for another name."""
     found = []
     for source in sources:
-        name = source.read(_MAX_PIXELS).scene_data.label if source.is_scene else source.content.parent.name
+        name = source.content().scene_data.label if source.is_scene else source.content.parent.name
         found.append(net.class_index(name))
     return found
 

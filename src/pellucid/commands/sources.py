@@ -8,10 +8,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pellucid.commands.console import in_flags, printable
 from pellucid.core.storage import digest_of
+
+if TYPE_CHECKING:
+    from pellucid.data.images import Picture
 
 DEMONSTRATION = "scenes:test/203"
 MOST_SCENES = 100_000  # in one range
@@ -33,26 +36,26 @@ class Source:
         """Is the truth about every pixel known?"""
         return not isinstance(self.content, Path)
 
-    def read(self, max_pixels: int) -> Any:
-        """A rendering, or the file's picture as an `Picture`. Raises ImageError."""
-        if self.is_scene:
-            return self.content()
+    def read(self, max_pixels: int) -> Picture:
+        """The picture, with its rendering where it is a scene. Raises ImageError."""
         from pellucid.data.images import read_image
+        from pellucid.data.pictures import pictures
 
+        if self.is_scene:
+            (picture,) = pictures(self.content())
+            return replace(picture, name=self.name)
+        _ = self.sha256  # while it is there; what was read may go away
         return read_image(self.content, max_pixels=max_pixels, name=self.name)
-
-    def picture(self, max_pixels: int) -> Any:
-        """As `read`, without what a rendering knows beyond its pixels."""
-        read = self.read(max_pixels)
-        return read.image if self.is_scene else read
 
     @cached_property
     def sha256(self) -> str:
         """Hash of the file's bytes; of a rendering's pixels. Raises ImageError for a file that cannot be read."""
         if self.is_scene:
             return hashlib.sha256(self.content().image.tobytes()).hexdigest()
-        from pellucid.data.pixels import ImageError
+        from pellucid.data.images import ImageError, read_image
 
+        if not self.content.is_file():
+            read_image(self.content, name=self.name)  # says what it is; a pipe would never end
         try:
             return digest_of(self.content)
         except OSError as error:

@@ -96,7 +96,7 @@ def gathered_pictures(
     parts = []
     for one in gathered.sources:
         try:
-            read.append(one.picture(_MAX_PIXELS))
+            read.append(one.read(_MAX_PIXELS))
         except ImageError as error:
             complain(f"left out {one.name}: {error}")
         if len(read) == _AT_ONCE:

@@ -4,6 +4,7 @@ pictures."""
 from __future__ import annotations
 
 import contextlib
+import threading
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -182,13 +183,23 @@ def _decoded(net: Network, real: Any, method: Any, options: Visualize, about: di
 
 @contextlib.contextmanager
 def _remarks() -> Any:
-    """Warnings of the library as remarks of the command."""
-    with warnings.catch_warnings(record=True) as caught:
+    """Warnings that this thread's own code gives as remarks of the command; others go where they would have gone."""
+    here, texts = threading.get_ident(), {}
+    with warnings.catch_warnings():
+        usual = warnings.showwarning
+
+        def show(message: Any, category: type[Warning], *rest: Any, **more: Any) -> None:
+            if threading.get_ident() == here and issubclass(category, UserWarning):
+                texts[str(message)] = True
+            else:
+                usual(message, category, *rest, **more)
+
+        warnings.showwarning = show
         warnings.simplefilter("always", UserWarning)
         try:
             yield
         finally:
-            for text in dict.fromkeys(str(one.message) for one in caught):
+            for text in texts:
                 complain(text)
 
 
@@ -232,12 +243,21 @@ def _real(net: Network, options: Visualize) -> Any:
     if not options.images:
         return None
     from pellucid.commands.sources import gather
+    from pellucid.data.pixels import ImageError
     from pellucid.data.preprocess import to_batch
 
     gathered = gather(options.images, recursive=False)
     for name, reason in gathered.failed:
         complain(f"left out {name}: {reason}")
-    return to_batch([source.picture(100_000_000) for source in gathered.sources], net.preprocess)[0]
+    read = []
+    for source in gathered.sources:
+        try:
+            read.append(source.read(100_000_000))
+        except ImageError as error:
+            complain(f"left out {source.name}: {error}")
+    if not read:
+        raise ValueError(f"Expected real images that can be read, got none of {len(gathered.sources)}.")
+    return to_batch(read, net.preprocess)[0]
 
 
 def _write(found: Visualization, directory: RunDirectory, options: Visualize) -> None:

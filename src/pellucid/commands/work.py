@@ -54,24 +54,20 @@ def one_by_one(
     work: Callable[[Source], None],
     again: Callable[[Source, Entry], None] = lambda source, entry: None,
 ) -> None:
-    """Do the work for every picture; unusable pictures are noted.
+    """Do the work for every picture; what cannot be done for one is noted, and the others go on.
 
     ``work`` adds its result under the key of the source; where an earlier part of this run has done so, ``again`` is told
     instead. Raises KeyboardInterrupt that says how much is finished.
     """
-    from pellucid.data.pixels import ImageError
-
     count = len(gathered.sources)
     with saying_how_far(directory, count), ticking(bar(count, label)) as shown:
         for source in gathered.sources:
-            try:
+            with _noting(source, directory):
                 entry = directory.recall(source.key)
                 if entry is None:
                     work(source)
                 else:
                     again(source, entry)
-            except ImageError as error:
-                directory.fail(source.name, str(error))
             shown.update()
 
 
@@ -87,23 +83,58 @@ def in_batches(
     """As `one_by_one` with ``size`` pictures at a time, of which no more than those are held.
 
     ``read`` makes something of every picture, ``work`` gets all of a batch with their sources, and the bar, which it moves
-    by ``each`` for every picture.
+    by ``each`` for every picture. A batch that fails is done again picture by picture, so that one does not end the others.
     """
-    from pellucid.data.pixels import ImageError
-
     sources = gathered.sources
     total = len(sources) * each
     with saying_how_far(directory, len(sources)), ticking(bar(total, label, "map")) as shown:
         for first in range(0, len(sources), size):
-            batch = []
+            batch: list[tuple[Source, Any]] = []
             for source in sources[first : first + size]:
-                try:
+                with _noting(source, directory):
                     batch.append((source, read(source)))
-                except ImageError as error:
-                    directory.fail(source.name, str(error))
-                    shown.update(each)
-            if batch:
-                work(batch, shown)
+            try:
+                if batch:
+                    work(batch, shown)
+            except Exception as error:
+                if reason_of(error) is None:
+                    raise
+                for each_one in batch:
+                    with _noting(each_one[0], directory):
+                        if len(batch) == 1:
+                            raise
+                        work([each_one], shown)
+            shown.n = min(first + size, len(sources)) * each
+            shown.update(0)
+
+
+@contextmanager
+def _noting(source: Source, directory: RunDirectory) -> Iterator[None]:
+    """What concerns one picture ends nothing but its own work."""
+    try:
+        yield
+    except Exception as error:
+        reason = reason_of(error)
+        if reason is None:
+            raise
+        directory.fail(source.name, reason)
+
+
+def reason_of(error: Exception) -> str | None:
+    """Why one picture could not be done, in a line; None for what concerns all of them (a full disk, an error of ours)."""
+    text = str(error).strip()
+    if isinstance(error, (ValueError, ArithmeticError)) and text.startswith("Expected "):
+        return text
+    short = isinstance(error, RuntimeError) and any(words in text for words in _SHORT)
+    if isinstance(error, MemoryError) or short:
+        return (
+            "Expected memory for this picture, got none left; try a smaller copy, or fewer layers and methods"
+        )
+    return None
+
+
+# how torch says that there is no memory, on a processor and on a device
+_SHORT = ("not enough memory", "an't allocate memory", "out of memory")
 
 
 @contextmanager

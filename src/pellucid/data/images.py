@@ -200,6 +200,13 @@ def _from_path(path: Path, name: str | None, max_pixels: int | None) -> Picture:
 
 def _from_reader(source: Any, name: str | None, max_pixels: int | None) -> Picture:
     name = name or _file_name(source, "name", "file")
+    if isinstance(source, io.BufferedReader) and not source.closed and _is_at_start(source):
+        with os.fdopen(
+            os.dup(source.fileno()), "rb"
+        ) as stream:  # need not be held in memory; Pillow closes what it reads
+            read = _from_stream(stream, name, max_pixels)
+        source.seek(0, os.SEEK_END)
+        return read
     try:
         content = source.read()
     except (OSError, ValueError) as error:  # opened as text it fails to decode; closed, it is a ValueError
@@ -208,6 +215,13 @@ def _from_reader(source: Any, name: str | None, max_pixels: int | None) -> Pictu
     if not isinstance(content, bytes):
         raise ImageError(f"Expected a binary file, got {name} opened as text; try open(path, 'rb')")
     return _from_stream(io.BytesIO(content), name, max_pixels)
+
+
+def _is_at_start(stream: io.BufferedReader) -> bool:
+    try:
+        return stream.seekable() and stream.tell() == 0 and stream.fileno() >= 0
+    except (OSError, ValueError):
+        return False
 
 
 def _from_stream(stream: BinaryIO, name: str, max_pixels: int | None) -> Picture:
