@@ -22,12 +22,14 @@ NETWORKS = ("plain", "tangled", "scenes-vgg", "scenes-resnet")
 
 
 def network(name: str, dtype: torch.dtype = torch.float32) -> Network:
-    """``"plain"``: all methods are defined. ``"tangled"``: in-place and reused modules. Else embedded, as
-    shipped."""
+    """``"plain"``: all methods are defined. ``"tangled"``: in-place and reused modules. Else embedded, as shipped.
+
+    In float64 no rounding decides on which side of a rectifier's kink a cell lies, or which of two cells is larger.
+    """
     if name.startswith("scenes"):
         if not (WEIGHTS / f"{name}.safetensors").exists():
             pytest.skip(f"the weights of {name} are not in this checkout")
-        return pl.load(name)
+        return pl.load(name, dtype=dtype)
     module = lively(Plain() if name == "plain" else Tangled()).to(dtype)
     return pl.load(module, input_shape=(3, 16, 16))
 

@@ -5,6 +5,7 @@ import json
 
 import pytest
 import torch
+from tests.bounds import assert_same, terms_of
 from tests.conformance.harness import NETWORKS, images, network, shape_at, untouched
 
 import pellucid as pl
@@ -13,6 +14,7 @@ from pellucid.core.registry import create, get
 
 METHODS = pl.names("attribution")
 FEW = {"samples": 3, "steps": 4}
+CONDITION = 100  # by which a method may amplify the rounding of activations and gradients
 
 
 def quick(name):
@@ -46,6 +48,11 @@ def run(net, x, name, target=1, layers=None, **options):
 @pytest.fixture(params=NETWORKS)
 def net(request):
     return network(request.param)
+
+
+@pytest.fixture(params=NETWORKS)
+def exact_net(request):
+    return network(request.param, torch.float64)
 
 
 @pytest.fixture(params=["plain", "tangled"])
@@ -82,15 +89,13 @@ class TestMethod:
             with untouched(net.module), pytest.raises(ArithmeticError, match="no score today"):
                 run(net, x, name, broken)
 
-    def test_batch_equals_one_by_one(self, net, name):
+    def test_batch_equals_one_by_one(self, exact_net, name):
+        net = exact_net
         x, targets = images(net), [2, 0, 1]
         whole = run(net, x, name, targets)
         for row, target in enumerate(targets):
             for layer, values in run(net, x[row : row + 1], name, target).items():
-                scale = float(values.abs().max())
-                torch.testing.assert_close(
-                    whole[layer][row], values[0], rtol=1e-3, atol=1e-5 * max(scale, 1e-6)
-                )
+                assert_same(whole[layer][row], values[0], terms_of(net.module), condition=CONDITION)
 
     def test_same_seed_same_values(self, net, name):
         x = images(net)
@@ -105,8 +110,7 @@ class TestMethod:
         exact = run(net, x, name)
         for layer, values in run(network("plain"), x.float(), name).items():
             assert exact[layer].dtype == torch.float64
-            scale = float(exact[layer].abs().max())
-            torch.testing.assert_close(values.double(), exact[layer], rtol=1e-2, atol=1e-3 * scale)
+            assert_same(values, exact[layer], terms_of(net.module), condition=CONDITION)
 
     def test_reacts_to_the_target(self, net, name):
         x = images(net)
@@ -123,7 +127,7 @@ class TestMethod:
             with context():
                 found = run(net, x.clone(), name)
             for layer, values in found.items():
-                torch.testing.assert_close(values, expected[layer])
+                assert_same(values, expected[layer], terms_of(net.module), condition=CONDITION)
 
     def test_every_layer(self, small, name):
         net = small
