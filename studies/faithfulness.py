@@ -21,11 +21,11 @@ from torch import Tensor
 
 import kit
 import pellucid as pl
+from pellucid.attribution.method import DEFAULT as DEFAULT_METHOD
 from pellucid.data.preprocess import to_batch
 from pellucid.evaluation.controls import center_gaussian, random_blurred
 from pellucid.evaluation.curves import InsertionDeletion, curves
 from pellucid.evaluation.randomization import sanity
-from pellucid.explanation.explaining import DEFAULT_METHOD
 from pellucid.explanation.faithfulness import STEPS, verdict_of
 from pellucid.speech.wording import BETTER
 from pellucid.world import SceneDataset

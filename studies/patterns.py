@@ -29,6 +29,7 @@ import pellucid as pl
 from patterns_report import table
 from pellucid.explanation.concepts import Names, names_for
 from pellucid.explanation.patterns import called, concepts, meanings, sentence
+from pellucid.speech.text import plain
 from pellucid.units.patterns import Mining, Patterns, mine, region
 from pellucid.visualization.decoder import (
     Decoder,
@@ -71,7 +72,7 @@ def by_class(found: Patterns, names: Names) -> list[dict[str, Any]]:
             row |= {
                 "channels": list(pattern.channels),
                 "concepts": list(concepts(pattern, names)),
-                "sentence": sentence(pattern, names).replace("**", ""),
+                "sentence": plain(sentence(pattern, names)),
                 "share": shares.share,
                 "interval": list(shares.interval),
                 "rest": shares.rest_share,

@@ -12,8 +12,8 @@ from torch.nn import functional as F
 import pellucid as pl
 from pellucid.data.filling import fill, without
 from pellucid.explanation import Explanation
-from pellucid.explanation.explanation import Clause
-from pellucid.speech import wording as w
+from pellucid.explanation.facts import Clause
+from pellucid.speech.text import measured, number, percent, plain
 from pellucid.world import Rendering
 
 
@@ -24,16 +24,16 @@ def strange_figures(explained: Explanation) -> int:
 
 def _strange(clause: Clause) -> list[str]:
     shown = {str(unit) for _, unit in clause.units}
-    for value in clause.numbers.values():
+    for quantity in clause.numbers:
+        value = quantity.value
         if isinstance(value, float):
             sizes = (value, abs(value))
             shown |= {
-                form(size)
-                for size in sizes
-                for form in (w.percent, w.number, "{:.2f}".format, "{:,.0f}".format)
+                form(size) for size in sizes for form in (percent, number, "{:.2f}".format, "{:,.0f}".format)
             }
-    shown = {one.replace(" %", "%") for one in shown}
-    text = clause.text.replace("**", "").replace(" %", "%")
+            shown.add(measured(value, quantity.spread))
+    shown = {each.replace(" %", "%") for each in shown}
+    text = plain(clause.text).replace(" %", "%")
     for layer in {clause.layer or "", *(layer for layer, _ in clause.units)} - {""}:
         text = text.replace(layer, "")
     words = re.sub(r"[;()]", " ", text).split()
@@ -48,9 +48,9 @@ def recomputed(net: pl.Network, rendering: Rendering, explained: Explanation) ->
     for clause in explained.clauses:
         expected = anew.numbers(clause)
         for label, value in expected.items():
-            said = clause.numbers[label]
+            said = clause.value(label)
             assert isinstance(said, float), (label, said)
-            scale = max(1.0, abs(anew.whole[0])) if "score" in label else 1.0
+            scale = max(1.0, abs(anew.whole[0])) if label.endswith(".score") else 1.0
             count, apart = count + 1, max(apart, abs(said - value) / scale)
     return count, apart
 
@@ -64,11 +64,12 @@ class Anew:
         self.images = net.preprocess(rendering.image)[None]
         self.whole = self.effect([self.images])
         regions = {
-            name: region
+            name: region.mask
             for name, region in explained.regions.items()
             if name not in ("object", "surroundings")
         }
-        self.regions, self.thing = regions, explained.regions.get("object")
+        thing = explained.regions.get("object")
+        self.regions, self.thing = regions, None if thing is None else thing.mask
         layers = [layer for layer, maps in explained.maps.items() if explained.default_method in maps]
         found = pl.attribute(net, rendering.image, explained.default_method, layers=layers)
         maps = [found[layer].upsample()[0].double().clamp(min=0) for layer in layers]
@@ -98,25 +99,21 @@ class Anew:
     def numbers(self, clause: Clause) -> dict[str, float]:
         """The numbers of a clause that are measurements of this picture."""
         expected: dict[str, float] = {}
-        known = {"score before": self.whole[0], "probability before": self.whole[1]}
-        known |= {f"probability of {self.explained.target['name']}": self.whole[1]}
+        known = {"before.score": self.whole[0], "before.probability": self.whole[1]}
+        known |= {"class.probability": self.whole[1]} if clause.phrase == "prediction" else {}
         if clause.part in self.regions:
             known |= self._part(clause.part)
         if clause.phrase in ("around", "background") and self.thing is not None:
             known |= self._sides(self.thing)
         if clause.phrase == "parts":
             named = [str(one.part) for one in self.explained.clauses if one.phrase == "part"]
-            known["evidence on these regions, mean of the stages"] = sum(
-                self._mass(self.regions[name]) for name in named
-            )
+            known["parts.evidence"] = sum(self._mass(self.regions[name]) for name in named)
         if clause.units and clause.phrase in ("part", "carried"):
-            what = (
-                "without them" if clause.phrase == "carried" else f"without the neurons of the {clause.part}"
-            )
+            what = "removed" if clause.phrase == "carried" else "unitless"
             score, probability = self.effect([self.images], clause.units)
-            known |= {f"score {what}": score, f"probability {what}": probability}
-        for label in clause.numbers.keys() & known.keys():
-            expected[label] = known[label]
+            known |= {f"{what}.score": score, f"{what}.probability": probability}
+        for key in {quantity.key for quantity in clause.numbers} & known.keys():
+            expected[key] = known[key]
         return expected
 
     def _part(self, name: str) -> dict[str, float]:
@@ -128,10 +125,10 @@ class Anew:
             for pixels, cells in zip(self.effect(pictures), self._in_features(regions[place]), strict=True)
         )
         return {
-            f"score with the {name} filled in, mean of 3 fills": score,
-            f"probability with the {name} filled in, mean of 3 fills": probability,
-            f"area of the {name}": float(self.regions[name].double().mean()),
-            f"evidence on the {name}, mean of the stages": self._mass(self.regions[name]),
+            "filled.score": score,
+            "filled.probability": probability,
+            "part.area": float(self.regions[name].double().mean()),
+            "part.evidence": self._mass(self.regions[name]),
         }
 
     def _in_features(self, region: Tensor) -> tuple[float, float]:
@@ -153,13 +150,13 @@ class Anew:
         )
         around, within = (max(0.0, self.whole[0] - score) for score in (outside, inside))
         return {
-            "score with the surroundings filled in": outside,
-            "probability with the surroundings filled in": rest,
-            "score with the object filled in": inside,
-            "probability with the object filled in": left,
-            "weight of the surroundings": around / (around + within) if around + within else 0.0,
-            "evidence on the surroundings, mean of the stages": self._mass(~thing),
-            "area of the surroundings": float((~thing).double().mean()),
+            "around.score": outside,
+            "around.probability": rest,
+            "thing.score": inside,
+            "thing.probability": left,
+            "around.weight": around / (around + within) if around + within else 0.0,
+            "around.evidence": self._mass(~thing),
+            "around.area": float((~thing).double().mean()),
         }
 
     def _mass(self, region: Tensor) -> float:

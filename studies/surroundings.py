@@ -18,7 +18,7 @@ import torch
 
 import kit
 import pellucid as pl
-from pellucid.explanation.explaining import DEFAULT_METHOD
+from pellucid.attribution.method import DEFAULT as DEFAULT_METHOD
 from pellucid.speech.wording import LEAN
 from pellucid.world import SceneDataset
 from pellucid.zoo.embedded import NAMES
@@ -36,8 +36,7 @@ def parts(net: pl.Network, split: str, count: int, method: str) -> torch.Tensor:
             net, data.rendering(index), method=method, methods=[], units=1, faithfulness=False
         )
         (clause,) = [clause for clause in explained.clauses if clause.kind == "object"]
-        inside, attainable, _ = clause.numbers.values()
-        found.append(float(inside) / float(attainable))
+        found.append(float(clause.value("object.evidence")) / float(clause.value("object.attainable")))
     return torch.tensor(found)
 
 

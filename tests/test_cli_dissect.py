@@ -15,7 +15,7 @@ from tests.processes import interrupted, stopped
 import pellucid as pl
 from pellucid.dissection import load, read_published, save, summarized, to_csv
 from pellucid.dissection.table import THRESHOLD
-from pellucid.explanation.pictures import times
+from pellucid.speech.text import times
 
 LAYERS = ("features.2", "features.9")
 FEW = ("--resamples", 10, "--examples", 2)

@@ -201,9 +201,9 @@ def test_a_clause_shows_its_numbers_and_its_regions(documents, open_report):
     point_at(page, '[data-clause="3"]')
     assert page.locator("#ink .region").count() == 3
     assert page.locator("#numbers").inner_text().split("\n")[1:] == [
-        "share of the layer's total\t21.6\xa0%",
+        "share of the CGNIS score\t21.6\xa0%",
         "probability before\t93.1\xa0%",
-        "probability after\t41.2\xa0%",
+        "probability without them\t41.2\xa0%",
         "neurons of the layer\t2,048",
     ]
     assert not pixels(page).any()

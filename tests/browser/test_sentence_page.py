@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from pellucid.speech.text import plain
+
 SIZE = (96, 128)
 
 
@@ -13,7 +15,8 @@ def made(documents):
     mask = np.zeros(SIZE, np.uint8)
     mask[20:50, 30:70] = 255
     document["regions"] = {"basket": {"box": [20, 30, 50, 70], "area": 0.1, "png": documents.png(mask)}}
-    document["clauses"][2] |= {"kind": "part", "part": "basket", "numbers": {"area of the basket": 0.0977}}
+    area = documents.quantity("part.area", 0.0977, "share", name="basket")
+    document["clauses"][2] |= {"kind": "part", "part": "basket", "numbers": [area]}
     document["unsaid"] = ["Which parts are missing."]
     return document
 
@@ -66,15 +69,15 @@ def test_a_chinese_page_says_so_and_points_at_the_same(made, open_report, width)
         "分类结果为**气球**（93.1%）。",
         "证据位于**右上部**。",
         "74%落在**吊篮**上。",
-        "神经元871、12和1603起作用。",
+        "神经元[871](unit:layer4:871)、[**12**](unit:layer4:12)和[1603](unit:layer4:1603)起作用。",
         "注意。",
     ]
     for clause, text in zip(made["clauses"], texts, strict=True):
-        clause["text"] = text
-    made["text"] = "".join(texts)
+        clause["texts"]["zh"] = text
+    made["text"] = plain("".join(texts))
     page = open_report(made, width=width)
     assert page.evaluate("document.documentElement.lang") == "zh-Hans"
-    assert page.locator("#sentence").inner_text() == made["text"].replace("**", "")
+    assert page.locator("#sentence").inner_text() == made["text"]
     assert page.locator(".answer").inner_text().startswith("气球")
     assert page.locator("#evidence-title").inner_text() == "这些话背后的数字"
     page.locator('[data-clause="2"]').first.hover()

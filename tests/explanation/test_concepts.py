@@ -17,6 +17,7 @@ from pellucid.dissection.counts import Counts
 from pellucid.dissection.table import HeldOut, UnitTable
 from pellucid.explanation.concepts import SHIPPED, names_for
 from pellucid.report import render_page, words
+from pellucid.speech.text import plain as unmarked
 from pellucid.world import SceneDataset
 from pellucid.zoo import embedded
 
@@ -70,7 +71,7 @@ def said(explained, kind):
 
 def plain(explained, kind):
     found = said(explained, kind)
-    return None if found is None else found.text.replace("**", "")
+    return None if found is None else unmarked(found.text)
 
 
 # ---- the sentence
@@ -85,17 +86,18 @@ def test_names_stand_behind_the_numbers_of_neurons(net, picture):
     held = [alike(0, 5, 0), alike(0, 10, 0)]
     explained = pl.explain(net, picture, units=3, table=table_of(net, rows, held))
     a, b, c = order
-    assert f"neurons {a} (wheel), {b} (crane [model 12]) and {c} carry" in plain(explained, "neurons")
+    assert f"neurons {a} (perhaps wheel), {b} (crane [model 12]) and {c} carry" in plain(explained, "units")
     assert plain(explained, "concepts") == (
         "In brackets: what a neuron responds to most over 1,500 pictures (overlap as IoU: 0.11 to 0.18), which does not "
-        f"prove that this decision used it. No concept is known for neuron {c}."
+        f"prove that this decision used it. “Perhaps”: on held-out pictures the name does not hold. No concept is known for "
+        f"neuron {c}."
     )
     first, second, third = explained.neurons
     assert (first.concept, second.concept, third.concept) == ("wheel", "crane (model 12)", None)
     assert (first.iou, second.iou, third.iou) == (20 / 180, 30 / 170, 7 / 193)
     assert first.held_out == 10 / 190
     kinds = [clause.kind for clause in explained.clauses]
-    assert kinds.index("concepts") == kinds.index("neurons") + 1
+    assert kinds.index("concepts") == kinds.index("units") + 1
 
 
 def test_the_evidence_of_a_name(net, picture):
@@ -112,6 +114,7 @@ def test_the_evidence_of_a_name(net, picture):
         "interval": [0.08, 0.14],
         "held_out": {"concept": "crane (model 12)", "iou": 10 / 190},
         "named": True,
+        "strength": "weak",
         "threshold": 0.04,
         "images": 1500,
         "set": "made up",
@@ -121,13 +124,14 @@ def test_the_evidence_of_a_name(net, picture):
     (clause,) = [clause for clause in document["clauses"] if clause["kind"] == "concepts"]
     assert clause["concepts"] == [expected]
     assert document["neurons"][0]["concept"] == expected
-    assert clause["numbers"] == {
+    assert {number["label"]: number["value"] for number in clause["numbers"]} == {
         f"IoU of neuron {neuron.unit} with wheel": 20 / 180,
+        f"IoU of neuron {neuron.unit} with crane (model 12) on held-out pictures": 10 / 190,
         "pictures": 1500.0,
         "set of concepts": "made up",
     }
     assert clause["units"] == [["two", neuron.unit]]
-    assert f"neuron {neuron.unit} (wheel) carries" in plain(explained, "neurons")
+    assert f"neuron {neuron.unit} (perhaps wheel) carries" in plain(explained, "units")
     assert "what the neuron responds to most" in plain(explained, "concepts")
     assert "(overlap as IoU: 0.11)" in plain(explained, "concepts")
 
@@ -136,12 +140,12 @@ def test_the_evidence_of_a_name(net, picture):
 def test_one_name_for_all(units, word, net, picture):
     explained = pl.explain(net, picture, units=units, table=table_of(net, alike(20, 0, 0)))
     last = explained.neurons[-1].unit
-    assert f" and {last} ({word} wheel) carry" in plain(explained, "neurons")
+    assert f" and {last} ({word} wheel) carry" in plain(explained, "units")
 
 
 def test_no_neuron_with_a_concept(net, picture):
     explained = pl.explain(net, picture, units=2, table=table_of(net, alike(7, 0, 0)))
-    assert "(" not in plain(explained, "neurons").split(" carry")[0]
+    assert "(" not in plain(explained, "units").split(" carry")[0]
     assert plain(explained, "concepts") == (
         "No concept is known for them: over 1,500 pictures they match none well (no IoU above 0.04)."
     )
@@ -218,7 +222,7 @@ def test_only_numbers_of_neurons_are_links_on_the_page(net, picture):
     rows = alike(0, 30, 0)
     rows[explained.neurons[1].unit] = [30, 0, 0]
     explained = pl.explain(net, picture, units=3, table=table_of(net, rows), faithfulness=False)
-    assert "(crane [model 12]), " in explained.text
+    assert "(crane [model 12]), " in str(explained)
     segments = [
         segment
         for part in words.sentence(explained.to_json())
@@ -228,6 +232,16 @@ def test_only_numbers_of_neurons_are_links_on_the_page(net, picture):
     assert [(segment.text, segment.neuron) for segment in segments] == [
         (str(neuron.unit), place) for place, neuron in enumerate(explained.neurons)
     ]
+
+
+def test_an_interval_without_width_says_nothing(net):
+    """Drawn from one picture, both ends are the same."""
+    made = table_of(net, alike(20, 0, 0))
+    best = np.zeros((UNITS, 1), np.int64)
+    flat = dataclasses.replace(made, ranking=best, interval=np.tile([0.11, 0.11], (UNITS, 1, 1)))
+    assert names_for(net, flat, "two").of("two", 0).interval is None
+    wide = dataclasses.replace(made, ranking=best, interval=np.tile([0.08, 0.14], (UNITS, 1, 1)))
+    assert names_for(net, wide, "two").of("two", 0).interval == (0.08, 0.14)
 
 
 def test_cards_say_what_a_neuron_answers_to(net, picture):
@@ -243,6 +257,7 @@ def test_cards_say_what_a_neuron_answers_to(net, picture):
     assert "responds most to <strong>wheel</strong>" in page
     assert "no known concept; closest is sky" in page
     assert "<dt>on held-out pictures</dt><dd>0.05 <span" in page
+    assert page.count("weak: it does not hold on held-out pictures") == 1
     assert page.count("not proof that this decision used it") == 1
     bare = render_page(explained.to_json(pictures=True))
     assert "overlap" not in bare.split("</style>")[1].split("<script")[0]
@@ -278,7 +293,7 @@ def test_other_weights_have_no_names():
 def test_the_demonstration_names_concepts():
     net = pl.load("scenes-vgg")
     explained = pl.explain(net, SceneDataset("test", 204).rendering(203), faithfulness=False)
-    assert "neurons 82, 47, 98, 51 and 107 (all airliner) carry" in plain(explained, "neurons")
+    assert "neurons 82, 47, 98, 51 and 107 (all airliner) carry" in plain(explained, "units")
     assert "over 2,000 pictures" in plain(explained, "concepts")
 
 

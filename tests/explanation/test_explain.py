@@ -1,6 +1,9 @@
 """`explain`: every number of a sentence is recomputed here by other means."""
 
+import inspect
 import json
+import re
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +16,11 @@ from safetensors.torch import load_file
 from torch import nn
 
 import pellucid as pl
-from pellucid.explanation.evidence import concentration
+from pellucid.attribution.method import DEFAULT
 from pellucid.explanation.explanation import Explanation, from_json
+from pellucid.explanation.measuring import concentration
+from pellucid.explanation.settings import DEFAULT_METHOD, ExplainSettings
+from pellucid.speech.text import measured, number, percent, plain
 from pellucid.units.regions import box_of
 from pellucid.world import draw, render
 
@@ -77,27 +83,18 @@ def test_numbers_equal_a_recomputation(net: pl.Network, picture: Image.Image) ->
 
 
 def test_every_number_in_the_text_is_in_the_clauses(net: pl.Network, picture: Image.Image) -> None:
-    from pellucid.speech.wording import number, percent
-
     for clause in pl.explain(net, picture).clauses:
-        shown = [
+        shown = {
             word
-            for value in clause.numbers.values()
-            if isinstance(value, float)
-            for word in (percent(value), number(value))
-        ]
-        shown += [str(unit) for _, unit in clause.units]
-        text = clause.text.replace("**", "")
+            for each in clause.numbers
+            if isinstance(each.value, float)
+            for word in (percent(each.value), number(each.value), measured(each.value, each.spread))
+        }
+        shown |= {str(unit) for _, unit in clause.units}
+        text = plain(clause.text)
         if clause.layer:
             text = text.replace(clause.layer, "")
-        for word in (
-            text.replace(" %", "%")
-            .replace(";", " ")
-            .replace(",", " ")
-            .replace("(", " ")
-            .replace(")", " ")
-            .split()
-        ):
+        for word in re.sub("[;,()]", " ", text.replace(" %", "%")).split():
             bare = word.rstrip(".:")
             if any(character.isdigit() for character in bare):
                 assert bare.replace("%", " %") in shown, (bare, clause)
@@ -195,7 +192,7 @@ def test_saved_files_read_back(net: pl.Network, picture: Image.Image, tmp_path: 
     explained = pl.explain(net, picture)
     assert isinstance(explained, Explanation)
     document = from_json(explained.save(tmp_path / "a.json").read_text(encoding="utf-8"))
-    assert document["text"] == explained.text
+    assert document["text"] == str(explained)
     arrays = load_file(explained.save(tmp_path / "a.safetensors"))
     assert torch.equal(arrays["maps/two/gradcam"], explained.maps["two"]["gradcam"].values[0])
     page = explained.save(tmp_path / "deep" / "a.html").read_text(encoding="utf-8")
@@ -216,6 +213,75 @@ def test_one_layer_of_one_channel(picture: Image.Image) -> None:
     module = nn.Sequential(nn.Conv2d(3, 1, 3), nn.ReLU(), nn.Flatten(), nn.Linear(900, 2))
     explained = pl.explain(pl.load(module, input_shape=(3, 32, 32)), picture)
     assert explained.removal is None
+
+
+def test_one_image_gives_one_and_several_a_list(net: pl.Network, picture: Image.Image) -> None:
+    quick = ExplainSettings(methods=[], faithfulness=False)
+    assert isinstance(pl.explain(net, picture, quick), Explanation)
+    assert isinstance(pl.explain(net, np.asarray(picture), quick), Explanation)
+    assert [type(each) for each in pl.explain(net, [picture], quick)] == [Explanation]
+    assert [type(each) for each in pl.explain(net, (picture, picture), quick)] == [Explanation] * 2
+
+
+def test_the_settings_are_kept_and_may_be_changed_by_name(net: pl.Network, picture: Image.Image) -> None:
+    settings = ExplainSettings(methods=[], faithfulness=False, units=2, seed=4)
+    explained = pl.explain(net, picture, settings, units=3)
+    assert explained.settings == replace(settings, units=3)
+    assert explained.to_json()["settings"] == explained.settings.to_json()
+    json.dumps(explained.settings.to_json(), allow_nan=False)
+    with pytest.raises(TypeError, match="Expected a setting of `explain`, got `unit`; did you mean `units`"):
+        pl.explain(net, picture, unit=3)
+    with pytest.raises(TypeError, match="Expected `layers` to be a list of names, got `two`"):
+        pl.explain(net, picture, layers="two")
+
+
+def test_the_signature_names_every_setting() -> None:
+    parameters = inspect.signature(pl.explain).parameters
+    assert list(parameters)[:3] == ["net", "images", "settings"]
+    for each in fields(ExplainSettings):
+        assert parameters[each.name].default == each.default
+    assert not [each for each in parameters.values() if each.kind is each.VAR_KEYWORD]
+    assert DEFAULT_METHOD == DEFAULT
+
+
+def test_what_it_costs_is_counted_at_the_network(net: pl.Network, picture: Image.Image) -> None:
+    calls: list[int] = []
+    handle = net.module.register_forward_pre_hook(lambda _module, given: calls.append(len(given[0])))
+    explained = pl.explain(net, picture, method="gradcam", methods=["smoothgrad"], why_not=None)
+    handle.remove()
+    assert explained.cost.forward + explained.cost.tail_runs == sum(calls)
+
+
+def evidence_at(*spots: tuple[int, int], size: int = 90, side: int = 12) -> torch.Tensor:
+    evidence = torch.full((size, size), 1e-9, dtype=torch.float64)
+    for row, column in spots:
+        evidence[row - side // 2 : row + side // 2, column - side // 2 : column + side // 2] = 1
+    return evidence / evidence.sum()
+
+
+@pytest.mark.parametrize(
+    ("spots", "places"),
+    [
+        ([(45, 45)], ("center",)),
+        ([(15, 75)], ("upper right",)),
+        ([(45, 14), (45, 76)], ("left side", "right side")),  # two zebras: nothing lies at the center
+        ([(14, 14), (14, 76), (76, 14)], ("upper left", "upper right", "lower left")),
+        ([(14, 14), (14, 76), (76, 14), (76, 76)], ()),
+        ([(14, k) for k in (14, 45, 76)] + [(76, k) for k in (14, 45, 76)], ()),
+    ],
+)
+def test_a_place_is_named_only_where_evidence_lies(
+    spots: list[tuple[int, int]], places: tuple[str, ...]
+) -> None:
+    assert concentration(evidence_at(*spots)).places == places
+
+
+def test_evidence_everywhere_has_no_place() -> None:
+    assert concentration(torch.full((64, 64), 1 / 64**2, dtype=torch.float64)).places == ()
+    rows = torch.arange(90, dtype=torch.float64)[:, None].expand(90, 90)
+    ring = ((rows - 45) ** 2 + (rows.T - 45) ** 2).sqrt()
+    ring = ((ring > 30) & (ring < 40)).double() + 1e-9
+    assert "center" not in concentration(ring / ring.sum()).places
 
 
 @given(st.integers(0, 2**32 - 1))

@@ -48,7 +48,7 @@ def test_concepts_of_more_channels_first_and_once():
     assert words(one, NAMES) == "wheel + wing + neuron 4 + neuron 9"
     assert words(one) == "neurons 1, 2, 3, 4 and 9"
     assert words(pattern(9)) == "neuron 9"
-    assert words(pattern(5, 2), NAMES) == "a∗b + wing"
+    assert words(pattern(5, 2), NAMES) == "a*b + wing"
     assert [meaning and meaning.concept for meaning in meanings(one, NAMES)] == [
         "wheel",
         "wing",
@@ -72,12 +72,12 @@ def test_the_clause_holds_every_number():
     made = clause(pattern(1, 2), NAMES, (1, 2, 3, 4))
     assert made.kind == "pattern"
     assert made.text == sentence(pattern(1, 2), NAMES)
-    assert made.numbers["share of airliner"] == 0.64
-    assert made.numbers["share of all others"] == 0.02
-    low, high = (made.numbers[f"{end} end of its 95 % interval"] for end in ("lower", "upper"))
+    assert made.value("pattern.share", name="airliner") == 0.64
+    assert made.value("pattern.rest") == 0.02
+    low, high = (made.value(f"pattern.{end}") for end in ("low", "high"))
     assert low < 0.64 < high
-    assert made.numbers["pictures of airliner"] == 25
-    assert made.numbers["pictures of all others"] == 100
+    assert made.value("pattern.images", name="airliner") == 25
+    assert made.value("pattern.rest_images") == 100
     assert made.units == (("top", 1), ("top", 2))
     assert made.box == (1, 2, 3, 4)
     assert [one["concept"] for one in made.concepts] == ["wheel", "wing"]
@@ -151,7 +151,7 @@ def test_explain_says_the_pattern_that_is_in_the_picture(mined, tmp_path):
         assert said[0].box is not None
     chinese = pl.explain(net, picture, patterns=patterns, language="zh", **quick)
     (clause_zh,) = [one for one in chinese.clauses if one.kind == "pattern"]
-    assert "同时出现在" in clause_zh.text
+    assert "同时出现在" in clause_zh.say("zh", chinese.names)
 
 
 def test_explain_refuses_what_are_no_patterns_of_the_network(mined):

@@ -6,7 +6,15 @@ import io
 import numpy as np
 from PIL import Image, ImageDraw
 
+from pellucid.speech.text import name as escaped
+from pellucid.speech.text import plain
+
 AWKWARD = "</script><b>\"x\"&'<img src=x onerror=document.title='owned'>.jpg"
+
+
+def quantity(key, value, kind, **about):
+    """A number as a document holds it."""
+    return {"key": key, "value": value, "kind": kind, "about": about, "spread": None, "label": key}
 
 
 def png(values, mode="L"):
@@ -177,20 +185,24 @@ def faithfulness(verdict="better", unit="probability", similarity=0.31, **change
     for of in areas.values():
         of["composite"] = round(of["insertion"] - of["deletion"], 4)
     unreadable = verdict == "unreadable"
+    insensitive = None if unreadable or similarity is None else similarity >= 0.9
+    kinds = {} if verdict in ("flat", "unreadable") else {"deletion": verdict, "insertion": verdict}
     return {
         "method": "layercam",
         "layer": "layer4",
         "unit": unit,
         "verdict": verdict,
         "reason": "all evidence speaks against the target" if unreadable else None,
-        "text": "" if unreadable else f"The map is {verdict} than a center blob.",
+        "verdicts": kinds,
+        "overridden": bool(insensitive),
         "share": [] if unreadable else [step / 8 for step in range(9)],
         "curves": None if unreadable else drawn,
         "areas": None if unreadable else areas,
         "advantage": None if unreadable else 0.42,
         "sanity": {
             "similarity": None if unreadable else similarity,
-            "insensitive": None if unreadable or similarity is None else similarity >= 0.9,
+            "insensitive": insensitive,
+            "spread": None,
             "reason": "there is no map to compare" if unreadable else None,
             "draws": 0 if unreadable else 3,
             "threshold": 0.9,
@@ -216,8 +228,12 @@ def document(name="balloon.jpg", target="balloon", size=(224, 224), statuses=Non
     clauses = [
         (
             "prediction",
-            f"The network answers **{target}** (93.1 %), far ahead of parachute (3.0 %)",
-            {"probability of " + target: 0.9312, "probability of parachute": 0.0301, "lead in output": 3.43},
+            f"The network answers **{escaped(target)}** (93 %), far ahead of parachute (3 %).",
+            [
+                quantity("class.probability", 0.9312, "probability", name=target),
+                quantity("class.probability", 0.0301, "probability", name="parachute"),
+                quantity("lead.score", 3.43, "score"),
+            ],
             None,
             None,
             [],
@@ -225,12 +241,8 @@ def document(name="balloon.jpg", target="balloon", size=(224, 224), statuses=Non
         ),
         (
             "region",
-            "its evidence lies in the **upper right** of the picture",
-            {
-                "share of evidence in the box": 0.81,
-                "share of the picture the box covers": 0.19,
-                "cells in the box": 9,
-            },
+            "Its evidence lies in the **upper right** of the picture.",
+            [quantity("map.area", 0.19, "share"), quantity("map.place", "upper right", "place")],
             "layer4",
             "layercam",
             [],
@@ -238,22 +250,26 @@ def document(name="balloon.jpg", target="balloon", size=(224, 224), statuses=Non
         ),
         (
             "object",
-            "with 74 % of it on the balloon itself",
-            {"share inside the object": 0.742, "share of the picture the object covers": 0.121},
+            "74 % of it on the balloon itself.",
+            [
+                quantity("object.evidence", 0.742, "share", name="balloon", stages=5),
+                quantity("object.area", 0.121, "share", name="balloon"),
+            ],
             "layer3",
             "layercam",
             [],
             None,
         ),
         (
-            "neurons",
-            "Neurons 871, 12 and 1603 of layer4 carried most of it; without them the probability is 41.2 %",
-            {
-                "share of the layer's total": 0.216,
-                "probability before": 0.9312,
-                "probability after": 0.412,
-                "neurons of the layer": 2048,
-            },
+            "units",
+            "Neurons [871](unit:layer4:871), [**12**](unit:layer4:12) and [1603](unit:layer4:1603) of 2,048 carried most of it; "
+            "without them the probability is 41 %.",
+            [
+                quantity("units.share", 0.216, "share", criterion="CGNIS"),
+                quantity("before.probability", 0.9312, "probability"),
+                quantity("removed.probability", 0.412, "probability"),
+                quantity("units.layer", 2048.0, "count"),
+            ],
             "layer4",
             None,
             pairs,
@@ -261,20 +277,23 @@ def document(name="balloon.jpg", target="balloon", size=(224, 224), statuses=Non
         ),
         (
             "doubt",
-            "one of the maps of early stages speaks against it",
-            {"maps that could not be read": 2, "stage": "relu1"},
+            "One of the maps of early stages speaks against it.",
+            [quantity("map.status", "negative", "name")],
             "relu1",
             "gradcam",
             [],
             None,
         ),
     ]
-    text = "{}, and {}, {}. {}. Beware: {}."
     keys = ("kind", "text", "numbers", "layer", "method", "units", "box")
+    told = [dict(zip(keys, clause, strict=True)) for clause in clauses]
+    for clause in told:
+        clause["texts"] = {"en": clause["text"], "zh": clause["text"]}
+        clause["text"] = plain(clause["text"])
     return {
-        "schema": 1,
+        "schema": 2,
         "pellucid": "0.1.0",
-        "text": text.format(*(clause[1] for clause in clauses)),
+        "text": " ".join(clause["text"] for clause in told),
         "created": None,
         "network": {
             "name": "torchvision:resnet50",
@@ -307,7 +326,7 @@ def document(name="balloon.jpg", target="balloon", size=(224, 224), statuses=Non
             ]
         ],
         "target": {"name": target, "index": 417, "probability": 0.9312, "predicted": True},
-        "clauses": [dict(zip(keys, clause, strict=True)) for clause in clauses],
+        "clauses": told,
         "methods": [
             dict(zip(("name", "title", "citation", "default"), method, strict=True)) for method in METHODS
         ],

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pellucid.report import faithfulness, render_page
+from pellucid.report.words import percent
 
-QUESTION = "Can this map be trusted here?"
+QUESTION = "How this map did in tests"
 
 
 def text_of(html):
@@ -37,13 +38,17 @@ def test_a_document_without_the_test_has_no_section(made, absent):
     assert '<main class="page">' in html
 
 
+BOTH = "Removing pixels: {0} a center blob. Bringing them back: {0} a center blob. "
+
+
 @pytest.mark.parametrize(
     ("verdict", "similarity", "answer"),
     [
-        ("better", 0.31, "So far, yes. The pixels it marks matter more"),
-        ("better", 0.95, "With care. The pixels it marks matter more"),
-        ("as good", 0.31, "Not shown. A blob in the center"),
-        ("worse", 0.95, "No. A blob in the center"),
+        ("better", 0.31, BOTH.format("better than") + "In both tests the pixels it marks matter more"),
+        ("better", 0.95, "Do not trust it. It hardly depends on what the network learned"),
+        ("as good", 0.31, BOTH.format("only as good as") + "A blob in the center"),
+        ("worse", 0.31, BOTH.format("worse than") + "A blob in the center"),
+        ("worse", 0.95, "Do not trust it. It hardly depends"),
         ("flat", 0.31, "Cannot be told. Whichever pixels are removed"),
         ("unreadable", None, "No map to test: all evidence speaks against the target."),
     ],
@@ -52,9 +57,20 @@ def test_the_answer_is_at_the_top(made, documents, verdict, similarity, answer):
     made["faithfulness"] = documents.faithfulness(verdict, similarity=similarity)
     text, section = text_of(render_page(made))
     assert text.strip().startswith(f"{QUESTION} {answer}")
-    assert ('class="finding weak"' in section) == (answer[:2] != "So")
+    assert ('class="finding weak"' in section) == (not answer.startswith("Removing pixels: better"))
     assert len(charts(section)) == (0 if verdict == "unreadable" else 2)
     assert "Tested: LayerCAM at layer4 ." in text
+
+
+def test_deletion_and_insertion_are_told_apart(made):
+    made["faithfulness"]["verdicts"] = {"deletion": "worse", "insertion": "better"}
+    text, section = text_of(render_page(made))
+    assert (
+        f"{QUESTION} Removing pixels: worse than a center blob. Bringing them back: better than a center blob."
+        in text
+    )
+    assert "do not rely on it here" in text
+    assert 'class="finding weak"' in section
 
 
 @pytest.mark.parametrize(
@@ -87,7 +103,7 @@ def test_every_number_of_the_curves_is_in_the_table_and_spoken(made):
         for row, value in zip(rows, values, strict=True):
             assert float(row[place].rstrip("\xa0%")) == pytest.approx(100 * value, abs=0.051)
         whose = "this map" if name == "map" else "a center blob"
-        listed = ", ".join(f"{100 * value:.3g}\xa0%" for value in found["curves"][name][kind])
+        listed = ", ".join(percent(value) for value in found["curves"][name][kind])
         assert f"{whose}: {listed}" in spoken[kind == "insertion"]
     assert "Probability of balloon in 8 steps from none to all of the pixels removed" in spoken[0]
     assert "12.5 %" in text
@@ -107,7 +123,7 @@ def test_the_lines_are_drawn_where_the_numbers_are(made):
             ):
                 assert x == pytest.approx(46 + 284 * share, abs=0.06)
                 assert y == pytest.approx(176 - 154 * value, abs=0.06)  # the axis ends at 100 %
-        assert re.findall(r">(\d+)\xa0%<", unescape(chart)) == ["0", "50", "100", "100"]
+        assert re.findall(r">([\d.]+)\xa0%<", unescape(chart)) == ["0", "50", "100", "100"]
 
 
 def test_a_score_has_an_axis_of_its_own(made, documents):

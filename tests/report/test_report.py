@@ -136,7 +136,7 @@ def test_numbers_json_does_not_know_become_null(document):
     document["prediction"][0]["probability"] = math.nan
     page = Page(render_page(document))
     assert page.data()["stages"][1]["maps"]["gradcam"]["max"] is None
-    assert "unknown" in page.text
+    assert "–" in page.text
     assert not any("nan" in (a.get("width") or "") for _, a in page.elements)
 
 
@@ -162,7 +162,7 @@ def test_a_target_that_is_no_probability_is_shown_as_a_score(document):
     document["removal"].update(probability_before=11.25, probability_after=-3.5, probability_random=0.5)
     document["neurons"][0]["removed"]["alone"] = 9.75
     page = Page(render_page(document))
-    assert "without them-3.5" in re.sub(r"\s+", " ", page.text)
+    assert "without them−3.5" in re.sub(r"\s+", " ", page.text)
     assert "9.75" in page.text
     assert "as many picked at random mean of 5 draws0.5" in re.sub(r"\s+", " ", page.text)
 
@@ -240,8 +240,8 @@ def test_an_interrupted_write_leaves_the_old_file(document, tmp_path, monkeypatc
 def test_errors_say_what_was_expected(document, tmp_path):
     with pytest.raises(ValueError, match="Expected at least one document"):
         write_report([], tmp_path)
-    with pytest.raises(ValueError, match="Expected documents of schema 1, got 2; try"):
-        write_report([{**document, "schema": 2}], tmp_path)
+    with pytest.raises(ValueError, match="Expected documents of schema 2, got 3; try"):
+        write_report([{**document, "schema": 3}], tmp_path)
     with pytest.raises(ValueError, match=r"'balloon.jpg', got 0 stages and 3 methods"):
         write_report([{**document, "stages": []}], tmp_path)
     assert list(tmp_path.iterdir()) == []
@@ -253,57 +253,44 @@ def shown(parts):
 
 def test_the_sentence_keeps_every_word_and_ties_it_to_its_clause(document):
     parts = words.sentence(document)
-    assert shown(parts) == words.plain(document["text"])
+    assert shown(parts) == document["text"]
     assert [part.clause for part in parts if part.clause is not None] == [0, 1, 2, 3, 4]
     marked = [
-        (segment.text, segment.neuron)
+        (segment.text, segment.neuron, segment.bold)
         for part in parts
         for segment in part.segments
         if segment.neuron is not None
     ]
-    assert marked == [("871", 0), ("12", 1), ("1603", 2)]
+    assert marked == [("871", 0, False), ("12", 1, True), ("1603", 2, False)]
     assert [segment.text for segment in parts[0].segments if segment.bold] == ["balloon"]
 
 
-def test_clauses_that_the_text_does_not_hold_are_joined(document):
-    document["text"] = "Something else."
-    assert shown(words.sentence(document)).startswith(
-        words.plain(document["clauses"][0]["text"]) + " its evidence"
+def test_a_unit_without_a_card_is_no_link(document):
+    document["clauses"][3]["texts"]["en"] = "[871](unit:layer3:871) and [99](unit:layer4:99)"
+    (part,) = [part for part in words.sentence(document) if part.clause == 3]
+    assert {segment.neuron for segment in part.segments} == {None}
+    assert shown([part]) == "871 and 99"
+
+
+def test_numbers_are_labeled_by_what_they_measure_not_by_their_words(document):
+    """A class called "share taxi" makes no percentage of a score, an end of an interval of a share is one."""
+    said = words.numbers(
+        {
+            "numbers": [
+                {"key": "target.score", "value": 0.5, "kind": "score", "about": {"name": "share taxi"}},
+                {"key": "pattern.share", "value": 0.75, "kind": "share", "about": {"name": "bicycle"}},
+                {"key": "pattern.low", "value": 0.301, "kind": "share", "about": {}},
+                {"key": "removed.change", "value": -0.0004, "kind": "probability", "about": {}},
+            ]
+        },
+        words.speaker(document),
     )
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("Neuron 12 of 12 neurons, 12 % of all", ["12"]),
-        ("units **12** and **7**", ["12", "7"]),
-        ("unit #12, 12 times", ["#12", "12"]),  # a list goes on after a comma
-        ("12 neurons and 7 pixels", []),
-        ("channel 99", []),
-        ("neurons 12 (boeing 7, 12 seats) and **7** (wheel) of 12", ["12", "7"]),  # not what is in brackets
-    ],
-)
-def test_only_announced_numbers_are_neurons(document, text, expected):
-    document["neurons"] = [{"layer": "a", "unit": 12}, {"layer": "a", "unit": 7}]
-    document["clauses"] = [{"text": text, "units": [["a", 12], ["a", 7]]}]
-    document["text"] = text
-    segments = words.sentence(document)[0].segments
-    assert [segment.text for segment in segments if segment.neuron is not None] == expected
-
-
-@given(
-    st.lists(st.text(alphabet="ab 12*,neuros", min_size=1, max_size=20), min_size=1, max_size=5),
-    st.booleans(),
-)
-def test_no_character_of_a_sentence_is_lost(texts, framed):
-    clauses = [{"text": text, "units": [["a", 1], ["a", 12]]} for text in texts]
-    made = {
-        "text": " - ".join(texts) if framed else "",
-        "clauses": clauses,
-        "neurons": [{"layer": "a", "unit": 12}],
-    }
-    found = [shown((part,)) for part in words.sentence(made) if part.clause is not None]
-    assert found == [words.plain(text) for text in texts]
+    assert said == [
+        ("score of share taxi", "0.5"),
+        ("share of the pictures of bicycle", "75.0\xa0%"),
+        ("lower end of its 95 % interval", "30.1\xa0%"),
+        ("change of the probability", ">−0.1\xa0%"),
+    ]
 
 
 @given(st.floats(0, 1))
@@ -315,17 +302,6 @@ def test_a_percentage_is_close_and_claims_no_certainty(value):
     assert abs(digits - 100 * value) <= 0.1
     assert (text in ("0\xa0%", "100\xa0%")) == (value in (0, 1))
     assert text not in ("0.0\xa0%", "100.0\xa0%")
-
-
-def test_numbers_for_a_reader():
-    assert words.number(25557032) == "25,557,032"
-    assert words.number(0.0001234) == "0.000123"
-    assert words.number({"mean": [0.5, 0.25], "flip": False}) == "mean 0.5, 0.25, flip no"
-    assert words.number(None) == words.percent(math.nan) == "unknown"
-    assert words.labeled("share of evidence", 0.5) == "50.0\xa0%"
-    assert words.labeled("change of the probability", -0.0004) == ">\xa0\N{MINUS SIGN}0.1\xa0%"
-    assert words.labeled("change of the probability", -0.25) == "\N{MINUS SIGN}25.0\xa0%"
-    assert words.labeled("lead", 0.5) == "0.5"
 
 
 def luminance(color):

@@ -74,7 +74,7 @@ def run(arguments: Sequence[str]) -> int:
         return compare(options.compare, options.layers, options.out)
     from pellucid.core.storage import fingerprint
     from pellucid.data.concepts import open_concepts
-    from pellucid.explanation.pictures import pictures_for
+    from pellucid.visualization.painted import pictures_for
 
     settings = settings_of(Settings, vars(options.settings))
     net = options.noted()

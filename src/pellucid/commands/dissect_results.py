@@ -20,8 +20,8 @@ from pellucid.dissection import UnitTable, load, save, summarized, to_csv, write
 from pellucid.dissection.sampling import seen_as
 from pellucid.dissection.storing import table_files
 from pellucid.dissection.table import THRESHOLD
-from pellucid.explanation.pictures import Pictures
 from pellucid.report.dissection import file_names, write_dissection
+from pellucid.visualization.painted import Pictures
 
 _FILES = (".html", ".safetensors", ".csv", ".published.csv")
 

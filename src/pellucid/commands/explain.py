@@ -7,20 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import tyro
-
 from pellucid.commands.console import in_flags, say
-from pellucid.commands.options import (
-    ImageOptions,
-    Layers,
-    MaybeClass,
-    Name,
-    Number,
-    Switch,
-    at_least,
-    flag,
-    parse,
-)
+from pellucid.commands.options import ImageOptions, flag, parse, settings_in, with_flags
+from pellucid.explanation.settings import ExplainSettings
 
 if TYPE_CHECKING:
     from pellucid.commands.sources import Gathered, Source
@@ -28,10 +17,7 @@ if TYPE_CHECKING:
     from pellucid.core.network import Network
     from pellucid.core.run import RunDirectory
     from pellucid.explanation import Explanation
-    from pellucid.explanation.concepts import Names
-    from pellucid.explanation.pictures import Pictures
-    from pellucid.explanation.sight import Recognizing
-    from pellucid.units.patterns import Patterns
+    from pellucid.explanation.request import Request
 
 
 @dataclass(frozen=True)
@@ -42,68 +28,26 @@ class Explain(ImageOptions):
     image, a picture of the embedded concept world is explained; scenes:test/17 names another one.
     """
 
-    method: Name = "shallow-cam"
-    """map the sentence speaks of"""
-    methods: Annotated[tuple[str, ...], flag("NAME ...")] = ()
-    """maps on the page, or all; by default those that one forward and one backward pass allow"""
-    layers: Layers = ()
-    """where to look; by default at the end of every resolution stage"""
-    criterion: Name = "cgnis"
-    """how important neurons are found"""
-    units: Number = 5
-    """how many neurons"""
-    table: Annotated[str | None, flag("FOLDER")] = None
-    """results of pellucid dissect for this network, from which neurons get the names of concepts; by default the tables that
-    come with the embedded networks; none for no names"""
-    pictures: Annotated[tuple[str, ...], tyro.conf.UseAppendAction, flag("FOLDER")] = ()
-    """results of pellucid visualize for this network, shown beside the neurons they were painted for; may be repeated"""
-    patterns: Annotated[str | None, flag("FOLDER")] = None
-    """results of pellucid patterns for this network; the one of the class that is in the picture is then said"""
-    recognizer: Annotated[str | None, flag("NAME|FILE")] = None
-    """what names the parts of a picture, as pellucid train irenet writes it; by default the one that comes with the concept
-    world, for networks of its classes; none for no parts"""
-    why_not: MaybeClass = None
-    """another class, by name or index: say what speaks against it, and what would have to change"""
-    language: Annotated[str, flag("en|zh")] = "en"
-    """of the sentence and the page: en or zh"""
     mask: Annotated[str | None, flag("FILE")] = None
     """picture of the object's mask (white on black), for one image"""
-    seed: Number = 0
-    """of the random neurons removed for comparison, and of the sanity check's random network"""
-    no_faithfulness: Switch = False
-    """do not test whether the map is faithful; spares up to 40 forward passes"""
 
 
 def run(arguments: Sequence[str]) -> int:
     """Parse, explain image by image, and say where the page is."""
-    options = parse(Explain, "explain", arguments)
+    options = parse(with_flags(Explain, ExplainSettings), "explain", arguments)
+    settings = settings_in(options, ExplainSettings)
     from pellucid.commands.work import one_by_one, prepare, results, verdict
-    from pellucid.core.registry import get, names
-    from pellucid.explanation.patterns import patterns_for
-    from pellucid.explanation.pictures import pictures_for
-    from pellucid.explanation.sight import recognizer_for
-    from pellucid.speech.languages import check_language
+    from pellucid.explanation.request import request_of
 
-    at_least(options.units, 1, "units")
-    check_language(options.language)
-    get("neurons", options.criterion)
-    methods = names("attribution") if options.methods == ("all",) else options.methods or None
-    for name in (options.method, *(methods or ())):
-        get("attribution", name)
     net, gathered = prepare(options)
-    for layer in options.layers:
-        net.layer(layer)
     if options.mask is not None and len(gathered.sources) != 1:
         raise ValueError(
             f"Expected one image with a mask, got {len(gathered.sources)}; try one call for each."
         )
-    if options.why_not is not None:
-        net.class_index(options.why_not)
     mask = _mask(options.mask, options.max_pixels)
-    meanings, painted = _names(net, options), pictures_for(net, options.pictures or None)
-    seeing, mined = recognizer_for(net, options.recognizer), patterns_for(net, options.patterns)
+    request = request_of(net, settings)
     with results("explain", options, net, gathered) as directory:
-        pages = _Pages(net, options, methods, mask, meanings, painted, seeing, mined, directory, gathered)
+        pages = _Pages(net, request, options, mask, directory, gathered)
         try:
             one_by_one(gathered, directory, "explaining", pages.make, pages.again)
         finally:
@@ -120,18 +64,13 @@ class _Pages:
     def __init__(
         self,
         net: Network,
+        request: Request,
         options: Explain,
-        methods: Sequence[str] | None,
         mask: Any,
-        meanings: Names,
-        painted: Pictures,
-        seeing: Recognizing | None,
-        mined: Patterns | None,
         directory: RunDirectory,
         gathered: Gathered,
     ) -> None:
-        self.net, self.options, self.methods, self.mask = net, options, methods, mask
-        self.meanings, self.painted, self.seeing, self.mined = meanings, painted, seeing, mined
+        self.net, self.request, self.options, self.mask = net, request, options, mask
         self.directory = directory
         self.count = len(gathered.sources) + len(gathered.failed)
         self.index = f"{directory.claim('index', ('.html',))}.html" if gathered.several else None
@@ -139,30 +78,10 @@ class _Pages:
 
     def make(self, source: Source) -> None:
         """Explain one picture and write what was found."""
-        from pellucid.explanation import explain
+        from pellucid.explanation.one_image import explain_picture
 
-        options = self.options
-        picture = source.read(options.max_pixels)
-        explanation: Explanation = explain(
-            self.net,
-            picture.rendering or picture,
-            target=options.target,
-            method=options.method,
-            methods=self.methods,
-            layers=options.layers or None,
-            criterion=options.criterion,
-            units=options.units,
-            mask=self.mask,
-            seed=options.seed,
-            faithfulness=not options.no_faithfulness,
-            table=self.meanings,
-            pictures=self.painted,
-            recognizer=self.seeing or "none",
-            why_not=options.why_not,
-            language=options.language,
-            patterns=self.mined,
-        )
-        self._save(source, explanation)
+        picture = source.read(self.options.max_pixels)
+        self._save(source, explain_picture(self.net, self.request, picture, self.options.target, self.mask))
 
     def again(self, source: Source, entry: Entry) -> None:
         """A page that an earlier part of this run has made."""
@@ -217,16 +136,6 @@ class _Pages:
         results = self.directory.facts["results"]
         first = results[0]["text"] if self.index is None else f"{len(results)} images explained"
         return f"{first}\nreport: {self.directory.folder / (self.index or results[0]['page'])}"
-
-
-def _names(net: Network, options: Explain) -> Names:
-    """What neurons are called by. Raises as `pellucid.explanation.concepts.names_for` does."""
-    from pellucid.explanation.explaining import all_names
-    from pellucid.explanation.request import last_layer
-
-    place = last_layer(net, options.layers or None)
-    table: Any = {} if options.table == "none" else options.table
-    return all_names(net, table, place, options.layers or net.default_layers)
 
 
 def _mask(path: str | None, max_pixels: int) -> Any:

@@ -28,7 +28,7 @@ def flag(metavar: str | None = None) -> Any:
     return tyro.conf.arg(
         metavar=metavar,
         help_behavior_hint=lambda default: (
-            "" if default in ("None", "", "False") else f"(default: {default})"
+            "" if default in ("None", "", "False", "True") else f"(default: {default})"
         ),
     )
 
@@ -247,6 +247,38 @@ def with_settings(command: type[Any], settings: type[Any]) -> type[Any]:
     )
     made.__doc__ = command.__doc__
     return made
+
+
+def with_flags(command: type[Any], settings: type[Any]) -> type[Any]:
+    """A command with every field of a dataclass of settings as a flag of its own.
+
+    Metadata of a field say how it shows: ``shown``, the name of its value, and ``kind``, what the flag takes where the library
+    takes more ("repeated": a flag that may be given several times). Their help is the dataclass's own.
+    """
+    fields: list[Any] = []
+    for each in dataclasses.fields(settings):
+        kind = each.metadata.get("kind") or _SIMPLE[str(each.type)]
+        default = each.default
+        if kind == "repeated":
+            kind = Annotated[tuple[str, ...], tyro.conf.UseAppendAction]
+        if default is None and type(None) not in get_args(kind):
+            default = ()
+        made = dataclasses.field(default=default)
+        fields.append((each.name, Annotated[kind, flag(each.metadata.get("shown"))], made))
+    made_command = dataclasses.make_dataclass(command.__name__, fields, bases=(command,), frozen=True)
+    attributes = (settings.__doc__ or "").partition("Attributes:")[2]
+    made_command.__doc__ = f"{command.__doc__}\n\n    Attributes:{attributes}"
+    return made_command
+
+
+_SIMPLE = {"str": str, "int": int, "bool": bool, "str | None": str | None}
+
+
+def settings_in(options: Any, settings: type[Any]) -> Any:
+    """The settings that the flags of `with_flags` say. Raises ValueError in the names of the flags."""
+    values = {each.name: getattr(options, each.name) for each in dataclasses.fields(settings)}
+    given = {name: value for name, value in values.items() if value != ()}
+    return settings_of(settings, given)
 
 
 def settings_of(kind: type[Any], values: Mapping[str, Any]) -> Any:

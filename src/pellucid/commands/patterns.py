@@ -124,10 +124,9 @@ def given_labels(net: Network, sources: Sequence[Source]) -> list[int]:
 def _summary(found: Patterns, names: Names) -> str:
     """A sentence for the first pattern of every class."""
     from pellucid.explanation.patterns import sentence
+    from pellucid.speech.text import plain
 
-    lines = [
-        sentence(found.of_class(one.name)[0], names).replace("**", "") for one in found.summary if one.kept
-    ]
+    lines = [plain(sentence(found.of_class(one.name)[0], names)) for one in found.summary if one.kept]
     return "\n".join(lines)
 
 
@@ -137,6 +136,7 @@ def _write(
     """The patterns, with names of files and words, and the sheet of their regions; listed in run.json."""
     from pellucid.core.storage import write_bytes
     from pellucid.explanation.patterns import concepts, sentence, words
+    from pellucid.speech.text import plain
     from pellucid.units.patterns import overlay
     from pellucid.visualization.sheet import png, sheet
 
@@ -146,7 +146,7 @@ def _write(
                 "class": one.name,
                 "channels": list(one.channels),
                 "concepts": list(concepts(one, names)),
-                "text": sentence(one, names).replace("**", ""),
+                "text": plain(sentence(one, names)),
                 "images": [files[there.image] for there in one.occurrences],
             }
         )

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
 from pellucid.core.capture import as_input, check_rows, differentiated, keeping, unreached
+from pellucid.core.counting import behind_a_layer
 from pellucid.core.hooks import at_calls, replaced
 from pellucid.core.layers import Call, LayerLike
 from pellucid.core.network import NetworkLike, as_network
@@ -70,7 +71,7 @@ class Tail:
             activation = activation.to(self.activation).clone()  # in-place successors write into the copy
             if self._call is None:
                 return self.net(activation)
-            with self._replaying(module, activation):
+            with self._replaying(module, activation), behind_a_layer(self.cut):
                 return self.net.select(module(self._rows(self.images, rows)), rows)
 
     def without(

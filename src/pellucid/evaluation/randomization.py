@@ -131,10 +131,39 @@ def sanity(
 ) -> Float[Tensor, " batch"]:
     """Rank correlation of a method's maps of normalized images with those of networks whose upper layers are random.
 
-    ``share`` of the layers are drawn anew, counted from the output; 1 is all. From `INSENSITIVE` on a map shows the picture
-    rather than what the network learned. NaN where a map has no contrast. Costs one copy of the network and ``draws`` runs of the
-    method; one more without the original ``heatmap``.
+    The mean over `sanity_draws`. ``share`` of the layers are drawn anew, counted from the output; 1 is all. From
+    `INSENSITIVE` on a map shows the picture rather than what the network learned. NaN where a map has no contrast. Costs one copy
+    of the network and ``draws`` runs of the method; one more without the original ``heatmap``.
     """
+    similar = sanity_draws(
+        net,
+        images,
+        target,
+        method,
+        layer,
+        seed,
+        share=share,
+        draws=draws,
+        heatmap=heatmap,
+        batch_size=batch_size,
+    )
+    return similar.nanmean(0)
+
+
+def sanity_draws(
+    net: Network,
+    images: Float[Tensor, "batch channel height width"],
+    target: TargetLike,
+    method: str | Method,
+    layer: str,
+    seed: int = 0,
+    *,
+    share: float = 0.5,
+    draws: int = 2,
+    heatmap: Heatmap | None = None,
+    batch_size: int = 16,
+) -> Float[Tensor, "draw batch"]:
+    """As `sanity`, by random network."""
     if draws < 1 or not 0 < share <= 1:
         raise ValueError(f"Expected `draws` of at least 1 and `share` in (0, 1], got {draws} and {share}.")
     made: Method = create("attribution", method)
@@ -149,7 +178,7 @@ def sanity(
         random.redraw(upper, draw)
         drawn = _map(random.net, images, made, layer, target, batch_size, signed=_signed(found, made))
         similar.append(_alike(found, drawn)[0])
-    return torch.stack(similar).nanmean(0)
+    return torch.stack(similar)
 
 
 class RandomCopy:

@@ -1,6 +1,5 @@
-"""From maps, neurons and probabilities to one honest sentence: `explain`, and the `Explanation` it gives."""
+"""From maps, units and probabilities to one honest sentence: `explain`, and the `Explanation` it gives."""
 
-from pellucid.explanation.explaining import explain
-from pellucid.explanation.explanation import Clause, Explanation
+import lazy_loader
 
-__all__ = ["Clause", "Explanation", "explain"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pellucid.core.network import Network
 from pellucid.core.registry import UnknownNameError
@@ -45,6 +45,14 @@ class Meaning:
     quantile: float | None
 
     @property
+    def strength(self) -> Literal["strong", "weak"] | None:
+        """Does the name hold on pictures that had no part in choosing it? None without such pictures."""
+        if self.held_out is None:
+            return None
+        concept, iou = self.held_out
+        return "strong" if concept == self.concept and iou > THRESHOLD else "weak"
+
+    @property
     def named(self) -> bool:
         """Is the overlap large enough to call the unit by the concept?"""
         return self.iou > THRESHOLD
@@ -60,6 +68,7 @@ class Meaning:
             "interval": None if self.interval is None else list(self.interval),
             "held_out": None if held is None else {"concept": held[0], "iou": held[1]},
             "named": self.named,
+            "strength": self.strength,
             "threshold": THRESHOLD,
             "images": self.images,
             "set": self.source,
@@ -85,7 +94,7 @@ class Names:
             concept=best.concept.name,
             category=best.concept.category,
             iou=best.iou,
-            interval=best.interval,
+            interval=_interval(best.interval),
             held_out=None if held is None else (held[0].name, held[1]),
             images=_fact(table, "images"),
             source=_fact(table, "concepts", "name"),
@@ -178,6 +187,11 @@ def _index() -> dict[str, list[tuple[Path, int, str]]]:
 @lru_cache(maxsize=8)
 def _embedded(file: Path) -> UnitTable:
     return read_table(file)
+
+
+def _interval(ends: tuple[float, float] | None) -> tuple[float, float] | None:
+    """An interval, None where it has no width: drawn from one picture it says nothing."""
+    return None if ends is None or not ends[0] < ends[1] else ends
 
 
 def _fact(table: UnitTable, *keys: str) -> Any:

@@ -53,19 +53,19 @@ class Speaking:
     drop: float
     concept: str | None
     iou: float | None
+    strength: str | None = None
 
 
 @dataclass(frozen=True)
 class Rivalry:
-    """The neurons important for either class, by drop; ``steps``: the margin without the first that speaks for the target, the
-    first two, and so on; ``cost``: forward and backward passes and tail runs."""
+    """The units important for either class, by drop; ``steps``: the margin without the first that speaks for the target, the
+    first two, and so on."""
 
     other: str
     layer: str
     margin: float
     units: tuple[Speaking, ...]
     steps: tuple[float, ...]
-    cost: tuple[int, int, int]
     told: int = TOLD
 
 
@@ -92,29 +92,25 @@ def other_class(net: Network, trace: Trace, wanted: Any) -> Target:
     return other
 
 
-def by_parts(
-    net: Network, trace: Trace, other: Target, found: Parts, *, steps: bool
-) -> tuple[Contrast | None, int]:
-    """What parts speak for the target against another class, and the forward passes that took; None where no part is known."""
+def by_parts(net: Network, trace: Trace, other: Target, found: Parts, *, steps: bool) -> Contrast | None:
+    """What parts speak for the target against another class; None where no part is known."""
     if not found.parts:
-        return None, 0
+        return None
     margin = _margin(trace.target, other, trace.output)
     drops = [(part, margin - _margin(trace.target, other, part.outputs)) for part in found.parts]
     ranked = sorted(drops, key=lambda one: -one[1])
     speaking = [(part, drop) for part, drop in ranked if drop > 0]
     opposing = [(part.name, drop) for part, drop in reversed(ranked) if drop < 0]
     measured: tuple[float, ...] = ()
-    passes = 0
     if steps and speaking and margin >= 0:
         outputs = run(net, _cumulative(trace.images, [part for part, _ in speaking], found))
-        passes = len(outputs)
         measured = tuple(_margin(trace.target, other, pair) for pair in torch.split(outputs, len(FILLS)))
     named = tuple((part.name, drop) for part, drop in speaking)
     fills = len(found.parts[0].outputs)
-    return Contrast(other.names[0], margin, named, tuple(opposing), measured, fills), passes
+    return Contrast(other.names[0], margin, named, tuple(opposing), measured, fills)
 
 
-def by_neurons(
+def by_units(
     net: Network, trace: Trace, other: Target, criterion: Criterion, layer: str, count: int, names: Names
 ) -> Rivalry:
     """The ``count`` most important neurons of either class, and what removing them does to the margin."""
@@ -127,7 +123,7 @@ def by_neurons(
     chosen = list(dict.fromkeys(chosen))
     margin = _margin(trace.target, other, trace.output)
     if not chosen:
-        return Rivalry(other.names[0], layer, margin, (), (), (1, 1, 0))
+        return Rivalry(other.names[0], layer, margin, (), ())
     tail = Tail(net, trace.images, layer)
     alone = _without(tail, [[unit] for unit in chosen], trace.target, other)
     drops = sorted(
@@ -137,14 +133,10 @@ def by_neurons(
     units = []
     for drop, unit in drops:
         meaning = names.of(layer, unit)
-        known = meaning is not None and meaning.named
         units.append(
-            Speaking(
-                unit,
-                drop,
-                meaning.concept if meaning and known else None,
-                meaning.iou if meaning and known else None,
-            )
+            Speaking(unit, drop, meaning.concept, meaning.iou, meaning.strength)
+            if meaning is not None and meaning.named
+            else Speaking(unit, drop, None, None)
         )
     speaking = [each.unit for each in units if each.drop > 0]
     steps = (
@@ -152,16 +144,12 @@ def by_neurons(
         if margin >= 0
         else []
     )
-    return Rivalry(
-        other.names[0], layer, margin, tuple(units), tuple(steps), (1 + 2, 1, len(alone) + len(steps))
-    )
+    return Rivalry(other.names[0], layer, margin, tuple(units), tuple(steps))
 
 
 def _without(tail: Tail, sets: Sequence[Sequence[int]], target: Target, other: Target) -> list[float]:
     """The margin with every set of units at zero."""
-    if not sets:
-        return []
-    return [_margin(target, other, outputs) for outputs in tail.without(sets, at_once=32)]
+    return [_margin(target, other, output) for output in tail.without(sets, at_once=32)]
 
 
 def _cumulative(image: Tensor, parts: Sequence[Part], found: Parts) -> Tensor:

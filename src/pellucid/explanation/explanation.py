@@ -1,4 +1,4 @@
-"""An explanation: a sentence made of clauses, each tied to the numbers, maps and neurons it speaks of."""
+"""An explanation: what was measured of one image, and the clauses that can be said of it."""
 
 from __future__ import annotations
 
@@ -19,137 +19,45 @@ from pellucid.core.bibliography import PAPERS
 from pellucid.core.registry import get
 from pellucid.core.results import Heatmap, UnitScores
 from pellucid.core.storage import write_arrays, write_json
-from pellucid.explanation.concepts import Meaning
+from pellucid.explanation.facts import Box, Clause, Cost, Neuron, Region, Removal, listed
 from pellucid.explanation.faithfulness import Faithfulness
-from pellucid.explanation.pictures import Painted
+from pellucid.explanation.settings import ExplainSettings
+from pellucid.report import SCHEMA, write_report
 from pellucid.speech.languages import LANGUAGES, said, speaker_of
-from pellucid.units.regions import box_of
-
-SCHEMA = 1
-Box = tuple[int, int, int, int]
-
-
-@dataclass(frozen=True)
-class Clause:
-    """One thing that is said, and what it rests on.
-
-    ``text`` may mark words as ``**bold**``. ``numbers`` holds every number of the text, by what it measures. ``box`` is (top,
-    left, bottom, right) on the network's input, end excluded. ``concepts``: what neurons answer to, as `Meaning.to_json` says it.
-    ``part``: the region it speaks of, by name in `Explanation.regions`. ``phrase`` and ``facts`` are what the text is made from
-    in any language (`pellucid.speech.languages`).
-    """
-
-    kind: str
-    text: str
-    numbers: Mapping[str, float | str] = field(default_factory=dict)
-    layer: str | None = None
-    method: str | None = None
-    units: tuple[tuple[str, int], ...] = ()
-    box: Box | None = None
-    concepts: tuple[Mapping[str, Any], ...] = ()
-    part: str | None = None
-    phrase: str = ""
-    facts: Mapping[str, Any] = field(default_factory=dict)
-
-    def to_json(self, texts: Mapping[str, str]) -> dict[str, Any]:
-        """Plain data; ``texts``: what it says, by language."""
-        return {
-            "kind": self.kind,
-            "text": self.text,
-            "texts": dict(texts),
-            "numbers": dict(self.numbers),
-            "layer": self.layer,
-            "method": self.method,
-            "units": [list(unit) for unit in self.units],
-            "box": _listed(self.box),
-            "concepts": [dict(concept) for concept in self.concepts],
-            "part": self.part,
-        }
-
-
-def clause(
-    kind: str, phrase: str, facts: Mapping[str, Any], numbers: Mapping[str, float | str], **rest: Any
-) -> Clause:
-    """A clause that says a phrase of its facts, in English until the explanation is spoken in another language."""
-    text = getattr(speaker_of("en", {}), phrase)(**facts)
-    return Clause(kind, text, numbers, phrase=phrase, facts=facts, **rest)
-
-
-@dataclass(frozen=True, eq=False)
-class Neuron:
-    """An important unit in one image: its score, the share of its layer's positive total, and where it was active.
-
-    ``region`` is a bool mask [height width] at input size; ``removed`` and ``removed_score`` are the target's probability and
-    score with the unit set to zero. ``meaning``: what the unit answers to over many pictures, None without a table.
-    ``painted``: what it wants to see, None where no picture was painted.
-    """
-
-    layer: str
-    unit: int
-    criterion: str
-    score: float
-    share: float
-    rank: int
-    region: Tensor
-    box: Box | None
-    removed: float | None
-    removed_score: float | None
-    meaning: Meaning | None = None
-    painted: Painted | None = None
-
-    @property
-    def concept(self) -> str | None:
-        """Name of the concept the unit detects; None without a table, or where its IoU is not above 0.04."""
-        return self.meaning.concept if self.meaning is not None and self.meaning.named else None
-
-    @property
-    def iou(self) -> float | None:
-        """IoU of the unit with its best concept, named or not; None without a table."""
-        return None if self.meaning is None else self.meaning.iou
-
-    @property
-    def held_out(self) -> float | None:
-        """IoU on pictures that had no part in choosing the concept; None without them."""
-        return None if self.meaning is None or self.meaning.held_out is None else self.meaning.held_out[1]
-
-
-@dataclass(frozen=True)
-class Removal:
-    """What happens to the target when the important units are set to zero together, and random ones of equal number.
-
-    ``before``, ``after`` and ``random`` are probabilities (the score itself where the target is a function); the scores
-    beside them do not saturate.
-    """
-
-    layer: str
-    units: tuple[int, ...]
-    before: float
-    after: float
-    random: float
-    score_before: float
-    score_after: float
-    score_random: float
-    draws: int
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What the explanation took: passes of the network, and runs of its tail (rows).
-
-    ``parts``: how many of the forward passes were for parts and contrast, at most 40; ``recognizer``: pictures a recognizer
-    looked at, which is another network.
-    """
-
-    forward: int
-    backward: int
-    tail_runs: int
-    parts: int = 0
-    recognizer: int = 0
+from pellucid.speech.text import plain
+from pellucid.visualization.painted import Painted
 
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
-    """What a network did with one image and why. ``.text`` is the sentence, ``.clauses`` its evidence."""
+    """What a network did with one image and why.
+
+    `text` is the sentence with its marks, ``str(explanation)`` the same without; `clauses` are its evidence.
+
+    Attributes:
+        network: name, input shape, parameters, classes, preprocessing and head.
+        image: name, notes, original size and size.
+        view: the picture the network saw.
+        prediction: the five most probable classes: class, index, probability, output.
+        target: what is explained: name, index, probability, score, and whether it is the prediction.
+        clauses: all that can be said, in order.
+        maps: ``{layer: {method: map}}`` of this one image.
+        default_method: of the map the sentence speaks of.
+        inside: (layer, method) → share of positive evidence inside the mask.
+        boxes: (layer, method) → box of the strongest half.
+        scores: of all units of the layer whose units are looked at.
+        neurons: the important ones.
+        removal: what removing those that are cited does; None where none is.
+        mask: of the object, bool [height width], where it is known.
+        mask_name: what the object is.
+        cost: what all of this took.
+        settings: what was asked.
+        faithfulness: of the map the sentence speaks of, where it was tested.
+        names: of classes and concepts, in the explanation's language.
+        regions: what clauses can point at, by name.
+        surroundings: what they count beside the object (see `parts`), where parts are known.
+        unsaid: what cannot be said, and what it would take.
+    """
 
     network: Mapping[str, Any]
     image: Mapping[str, Any]
@@ -157,9 +65,9 @@ class Explanation:
     prediction: tuple[Mapping[str, Any], ...]
     target: Mapping[str, Any]
     clauses: tuple[Clause, ...]
-    maps: Mapping[str, Mapping[str, Heatmap]]  # {layer: {method: map of this one image}}
+    maps: Mapping[str, Mapping[str, Heatmap]]
     default_method: str
-    inside: Mapping[tuple[str, str], float]  # (layer, method) -> share of positive evidence inside the mask
+    inside: Mapping[tuple[str, str], float]
     boxes: Mapping[tuple[str, str], Box]
     scores: UnitScores
     neurons: tuple[Neuron, ...]
@@ -167,29 +75,40 @@ class Explanation:
     mask: Tensor | None
     mask_name: str | None
     cost: Cost
-    faithfulness: Faithfulness | None = None  # of the map the sentence speaks of
-    language: str = "en"
-    names: Mapping[str, str] = field(default_factory=dict)  # of the embedded world, in Chinese
-    regions: Mapping[str, Tensor] = field(
-        default_factory=dict
-    )  # by name: bool [height width] of what clauses speak of
-    surroundings: float | None = (
-        None  # what they count beside the object (see `parts`), where parts are known
-    )
-    unsaid: tuple[str, ...] = ()  # what cannot be said, and what it would take
+    settings: ExplainSettings
+    faithfulness: Faithfulness | None = None
+    names: Mapping[str, str] = field(default_factory=dict)
+    regions: Mapping[str, Region] = field(default_factory=dict)
+    surroundings: float | None = None
+    unsaid: tuple[str, ...] = ()
+
+    @property
+    def language(self) -> str:
+        """In which it was asked for."""
+        return self.settings.language
 
     @property
     def text(self) -> str:
-        """The sentence, derived from the clauses, in the explanation's language."""
+        """The sentence in the explanation's language, with the marks of `pellucid.speech.text`."""
         return self.say(self.language)
 
     def say(self, language: str) -> str:
-        """The sentence in a language, ``"en"`` or ``"zh"``. Raises UnknownNameError for another."""
+        """The sentence in a language.
+
+        Args:
+            language: ``"en"`` or ``"zh"``.
+
+        Returns:
+            The text, with the marks of `pellucid.speech.text`.
+
+        Raises:
+            UnknownNameError: for another language.
+        """
         speaker = speaker_of(language, self.names)
         return speaker.gap.join(said(clause, speaker) for clause in self.clauses)
 
     def __str__(self) -> str:
-        return self.text.replace("**", "")
+        return plain(self.text)
 
     def to_json(self, *, pictures: bool = False) -> dict[str, Any]:
         """All numbers as plain data; with ``pictures`` also the image, maps and regions as base64 PNGs for the report."""
@@ -197,7 +116,7 @@ class Explanation:
         return {
             "schema": SCHEMA,
             "pellucid": __version__,
-            "text": self.text,
+            "text": str(self),
             "created": None,  # left empty on purpose: same input, same bytes
             "network": dict(self.network),
             "image": {**self.image, **({"png": _jpeg(self.view)} if pictures else {})},
@@ -205,23 +124,34 @@ class Explanation:
             "target": dict(self.target),
             "language": self.language,
             "names": {} if self.language == "en" else dict(self.names),
+            "settings": self.settings.to_json(),
             "clauses": [self._clause(clause) for clause in self.clauses],
-            "regions": {name: self._region(region, pictures) for name, region in self.regions.items()},
+            "regions": {name: _region(region, pictures) for name, region in self.regions.items()},
             "surroundings": self.surroundings,
             "unsaid": list(self.unsaid),
             "methods": [self._method(name) for name in methods],
             "stages": [self._stage(layer, maps, pictures) for layer, maps in self.maps.items()],
-            "neurons": [self._neuron(neuron, pictures) for neuron in self.neurons],
-            "removal": None if self.removal is None else self._removal(self.removal),
+            "neurons": [_neuron(neuron, pictures) for neuron in self.neurons],
+            "removal": None if self.removal is None else _removal(self.removal),
             "mask": None
             if self.mask is None
             else {"name": self.mask_name, **({"png": _png(self.mask.byte() * 255)} if pictures else {})},
             "cost": asdict(self.cost),
-            "faithfulness": self._faithfulness(),
+            "faithfulness": None if self.faithfulness is None else self.faithfulness.to_json(),
         }
 
     def save(self, path: str | Path) -> Path:
-        """Write ``.html`` (the report), ``.json`` (the numbers) or ``.safetensors`` (maps and scores as arrays)."""
+        """Write the report, the numbers or the arrays.
+
+        Args:
+            path: ending in ``.html`` (the report), ``.json`` (the numbers) or ``.safetensors`` (maps and scores).
+
+        Returns:
+            The file.
+
+        Raises:
+            ValueError: for another ending.
+        """
         file = Path(path)
         if file.suffix not in (".html", ".json", ".safetensors"):
             raise ValueError(
@@ -229,8 +159,6 @@ class Explanation:
             )
         file.parent.mkdir(parents=True, exist_ok=True)
         if file.suffix == ".html":
-            from pellucid.report import write_report
-
             return write_report([self.to_json(pictures=True)], file)
         if file.suffix == ".json":
             return write_json(file, self.to_json())
@@ -240,18 +168,27 @@ class Explanation:
         """Maps on the layers' own grids, ``maps/LAYER/METHOD`` [h w], and all units' scores, ``scores/LAYER/CRITERION``."""
         maps = {
             f"maps/{layer}/{method}": heatmap.values[0]
-            for layer, found in self.maps.items()
-            for method, heatmap in found.items()
+            for layer, by_method in self.maps.items()
+            for method, heatmap in by_method.items()
         }
         return {**maps, f"scores/{self.scores.layer.name}/{self.scores.criterion}": self.scores.values[0]}
 
     def _clause(self, clause: Clause) -> dict[str, Any]:
-        return clause.to_json({code: said(clause, speaker_of(code, self.names)) for code in LANGUAGES})
-
-    @staticmethod
-    def _region(region: Tensor, pictures: bool) -> dict[str, Any]:
-        shown = {"png": _png(region.byte() * 255)} if pictures else {}
-        return {"box": _listed(box_of(region)), "area": float(region.double().mean()), **shown}
+        """A clause as JSON holds it: its texts, with marks, by language."""
+        texts = {code: said(clause, speaker_of(code, self.names)) for code in LANGUAGES}
+        return {
+            "kind": clause.kind,
+            "phrase": clause.phrase,
+            "text": plain(texts[self.language]),
+            "texts": texts,
+            "numbers": [quantity.to_json() for quantity in clause.numbers],
+            "layer": clause.layer,
+            "method": clause.method,
+            "units": [list(unit) for unit in clause.units],
+            "box": listed(clause.box),
+            "concepts": [dict(concept) for concept in clause.concepts],
+            "part": clause.part,
+        }
 
     def _method(self, name: str) -> dict[str, Any]:
         cls = get("attribution", name)
@@ -265,14 +202,14 @@ class Explanation:
 
     def _stage(self, layer: str, maps: Mapping[str, Heatmap], pictures: bool) -> dict[str, Any]:
         first = next(iter(maps.values()))
-        place = first.layer
+        stage = first.layer
         return {
             "layer": layer,
-            "kind": place.kind,
-            "shape": list(place.shape),
-            "stride": list(place.geometry.stride),
+            "kind": stage.kind,
+            "shape": list(stage.shape),
+            "stride": list(stage.geometry.stride),
             "start": list(first.grid.start),
-            "receptive_field": list(place.geometry.size),
+            "receptive_field": list(stage.geometry.size),
             "maps": {name: self._map(layer, name, heatmap, pictures) for name, heatmap in maps.items()},
         }
 
@@ -286,48 +223,45 @@ class Explanation:
             "full": float(values.abs().quantile(0.99))
             or None,  # from here on the page's colors are at their strongest
             "inside": self.inside.get((layer, name)),
-            "box": _listed(self.boxes.get((layer, name))),
+            "box": listed(self.boxes.get((layer, name))),
             **({"png": _png(scaled)} if pictures else {}),
         }
 
-    def _faithfulness(self) -> dict[str, Any] | None:
-        if self.faithfulness is None:
-            return None
-        said = [clause.text for clause in self.clauses if clause.kind == "faithfulness"]
-        return self.faithfulness.to_json(" ".join(said).replace("**", ""))
 
-    def _neuron(self, neuron: Neuron, pictures: bool) -> dict[str, Any]:
-        picture = {"png": _png(neuron.region.byte() * 255)} if pictures else {}
-        return {
-            "layer": neuron.layer,
-            "unit": neuron.unit,
-            "criterion": neuron.criterion,
-            "score": neuron.score,
-            "share": neuron.share,
-            "rank": neuron.rank,
-            "region": {"box": _listed(neuron.box), **picture},
-            "removed": {"alone": neuron.removed, "score": neuron.removed_score},
-            "concept": None if neuron.meaning is None else neuron.meaning.to_json(),
-            "painted": None if neuron.painted is None else _painted(neuron.painted, pictures),
-        }
-
-    @staticmethod
-    def _removal(removal: Removal) -> dict[str, Any]:
-        return {
-            "layer": removal.layer,
-            "units": list(removal.units),
-            "probability_before": removal.before,
-            "probability_after": removal.after,
-            "probability_random": removal.random,
-            "score_before": removal.score_before,
-            "score_after": removal.score_after,
-            "score_random": removal.score_random,
-            "random_draws": removal.draws,
-        }
+def _neuron(neuron: Neuron, pictures: bool) -> dict[str, Any]:
+    picture = {"png": _png(neuron.region.byte() * 255)} if pictures else {}
+    return {
+        "layer": neuron.layer,
+        "unit": neuron.unit,
+        "criterion": neuron.criterion,
+        "score": neuron.score,
+        "share": neuron.share,
+        "rank": neuron.rank,
+        "cited": neuron.cited,
+        "region": {"box": listed(neuron.box), **picture},
+        "removed": {"alone": neuron.removed, "score": neuron.removed_score},
+        "concept": None if neuron.meaning is None else neuron.meaning.to_json(),
+        "painted": None if neuron.painted is None else _painted(neuron.painted, pictures),
+    }
 
 
-def _listed(box: Box | None) -> list[int] | None:
-    return None if box is None else list(box)
+def _removal(removal: Removal) -> dict[str, Any]:
+    return {
+        "layer": removal.layer,
+        "units": list(removal.units),
+        "probability_before": removal.before,
+        "probability_after": removal.after,
+        "probability_random": removal.random,
+        "score_before": removal.score_before,
+        "score_after": removal.score_after,
+        "score_random": removal.score_random,
+        "score_spread": removal.score_spread,
+        "random_draws": removal.draws,
+    }
+
+
+def _region(region: Region, pictures: bool) -> dict[str, Any]:
+    return {**region.to_json(), **({"png": _png(region.mask.byte() * 255)} if pictures else {})}
 
 
 def _painted(painted: Painted, pictures: bool) -> dict[str, Any]:
@@ -335,7 +269,7 @@ def _painted(painted: Painted, pictures: bool) -> dict[str, Any]:
 
 
 def _png(values: Tensor) -> str:
-    """A byte tensor [h w] as a base64 grey PNG."""
+    """A byte tensor [h w] as a base64 gray PNG."""
     stream = io.BytesIO()
     Image.fromarray(values.cpu().numpy()).save(stream, "PNG", optimize=True)
     return base64.b64encode(stream.getvalue()).decode()
@@ -351,7 +285,11 @@ def _jpeg(image: Image.Image) -> str:
 
 
 def from_json(text: str) -> dict[str, Any]:
-    """Read a saved explanation back as plain data; raises ValueError for another schema."""
+    """Read a saved explanation back as plain data.
+
+    Raises:
+        ValueError: for another schema.
+    """
     document = cast(dict[str, Any], json.loads(text))
     if document.get("schema") != SCHEMA:
         raise ValueError(f"Expected an explanation of schema {SCHEMA}, got {document.get('schema')!r}.")

@@ -1,18 +1,19 @@
 """What parts have to say: which carry the decision, what surroundings count, what is missing, what speaks against another class.
 
-Order: what the surroundings count, where that is much, comes first; then the parts, by their measured effect. Only parts whose
-filling takes `wording.SINGLE` of the lead of the score are named, `wording.NAMED` of them at most; where none does, that is
-said.
+Order: what the surroundings count, where that is much, comes first; then the parts, by their measured effect on the score. Only
+parts whose filling takes `wording.SINGLE` of the lead of the score are named, `wording.NAMED` of them at most; where none does,
+that is said. Probabilities are printed beside the scores where they do not contradict the order.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 from pellucid.explanation.contrast import Contrast, Rivalry
-from pellucid.explanation.explanation import Clause, Neuron, clause
-from pellucid.explanation.parts import Effect, Filled, Part, Parts
+from pellucid.explanation.facts import Clause, Effect, Neuron, Quantity, clause, left
+from pellucid.explanation.parts import Filled, Part, Parts
 from pellucid.speech import wording as w
 
 OBJECT, SURROUNDINGS = "object", "surroundings"  # names of regions beside those of parts
@@ -24,18 +25,18 @@ def carrying(found: Parts, lead: float, method: str, attainable: float | None) -
     ``lead``: of the target's score over the mean of all outputs. ``attainable``: evidence a perfect map could have on the object,
     on average over the stages; None where no map can be read.
     """
-    if found.sight.asked is None:
+    if not found.sight.asked:
         return []
     if not found.parts:
-        known = len(found.sight.probabilities)
-        if found.sight.asked != "recognizer" or not known:
+        known = found.sight.probabilities
+        if not known:
             return []
-        most = max(found.sight.probabilities, key=lambda name: found.sight.probabilities[name])
-        numbers: dict[str, float | str] = {
-            "parts the recognizer knows": float(known),
-            f"largest probability, of {most}": found.sight.probabilities[most],
-        }
-        return [clause("failure", "none_found", {"known": known}, numbers)]
+        most = max(known, key=lambda name: known[name])
+        numbers = [
+            Quantity("recognizer.parts", float(len(known)), "count"),
+            Quantity("recognizer.most", known[most], "probability", {"name": most}),
+        ]
+        return [clause("failure", "none_found", {"known": len(known)}, numbers)]
     background = _background(found)
     said = background + (_named(found, lead, method) or [_no_single(found, lead)])
     if not background:
@@ -43,84 +44,90 @@ def carrying(found: Parts, lead: float, method: str, attainable: float | None) -
     return said + _outside(found, attainable, method)
 
 
+def named_parts(found: Parts, lead: float) -> list[Part]:
+    """The parts that are named, the one that matters most first."""
+    return [part for part in found.parts if part.drop > 0 and part.drop >= w.SINGLE * lead][: w.NAMED]
+
+
 def _named(found: Parts, lead: float, method: str) -> list[Clause]:
     """The parts that explain something, one clause each behind one that counts them."""
-    named = [part for part in found.parts if part.drop > 0 and part.drop >= w.SINGLE * lead][: w.NAMED]
+    named = named_parts(found, lead)
     if not named:
         return []
     shares = [part.share for part in named if part.share is not None]
     share = sum(shares) if len(shares) == len(named) else None
-    facts = {"count": len(named), "share": share}
-    numbers: dict[str, float | str] = {
-        "parts found": float(len(found.parts)),
-        "parts named": float(len(named)),
-    }
+    numbers = [
+        Quantity("parts.found", float(len(found.parts)), "count"),
+        Quantity("parts.named", float(len(named)), "count"),
+    ]
     if share is not None:
-        numbers["evidence on these regions, mean of the stages"] = share
-    said = [clause("parts", "parts", facts, numbers, method=method)]
+        numbers.append(Quantity("parts.evidence", share, "share"))
+    said = [clause("parts", "parts", {"count": len(named), "share": share}, numbers, method=method)]
+    probable = _in_order([part.filled for part in named])
     for place, part in enumerate(named):
-        said.append(_part(part, found.whole, place == 0, place == len(named) - 1))
+        said.append(_part(part, found.whole, place == 0, place == len(named) - 1, probable))
     return said
 
 
-def _part(part: Part, whole: Effect, first: bool, last: bool) -> Clause:
-    seen, told = part.seen, part.neurons
-    numbers: dict[str, float | str] = {}
+def _in_order(effects: Sequence[Effect]) -> bool:
+    """Do the probabilities rise along the order of the scores, so that both may be printed?"""
+    known = [effect.probability for effect in effects if effect.probability is not None]
+    return len(known) == len(effects) and all(before <= after + 5e-4 for before, after in pairwise(known))
+
+
+def _part(part: Part, whole: Effect, first: bool, last: bool, probable: bool) -> Clause:
+    seen, about = part.seen, {"name": part.name}
+    numbers: list[Quantity] = []
     if seen.probability is not None and seen.threshold is not None:
-        numbers[f"probability that {part.name} is there"] = seen.probability
-        numbers["probability from which on it is named"] = seen.threshold
+        numbers.append(Quantity("part.probability", seen.probability, "probability", about))
+        numbers.append(Quantity("part.threshold", seen.threshold, "probability"))
     if part.share is not None:
-        numbers[f"evidence on the {part.name}, mean of the stages"] = part.share
-    numbers[f"area of the {part.name}"] = part.area
+        numbers.append(Quantity("part.evidence", part.share, "share", about))
+    numbers.append(Quantity("part.area", part.area, "share", about))
     if seen.color is not None:
-        numbers[f"part of the {part.name} that is {seen.color[0]}"] = seen.color[1]
-    numbers |= change(
-        f"with the {part.name} filled in, mean of {len(part.outputs)} fills", whole, part.filled
-    )
+        numbers.append(Quantity("part.color", seen.color[1], "share", about | {"color": seen.color[0]}))
+    numbers += left("before", whole)
+    numbers += left("filled", part.filled, name=part.name, fills=len(part.outputs))
+    answering = part.units if part.units is not None and part.units.without.score < whole.score else None
     units: tuple[tuple[str, int], ...] = ()
-    if told is not None:
-        units = tuple((told.layer, unit) for unit in told.units)
-        for unit, share, iou in zip(told.units, told.shares, told.ious, strict=True):
-            numbers[f"IoU of neuron {unit} of {told.layer} with {part.name}"] = iou
-            numbers[f"share of neuron {unit} in the score of {told.layer}"] = share
-        numbers |= change(f"without the neurons of the {part.name}", None, told.without)
+    if answering is not None:
+        units = tuple((answering.layer, unit) for unit in answering.units)
+        for unit, share, iou in zip(answering.units, answering.shares, answering.ious, strict=True):
+            numbers.append(Quantity("unit.iou", iou, "iou", {"unit": unit, "name": part.name}))
+            numbers.append(Quantity("unit.share", share, "share", {"unit": unit, "layer": answering.layer}))
+        numbers += left("unitless", answering.without, name=part.name)
     facts = {
         "name": part.name,
         "color": seen.color[0] if seen.color else None,
         "share": part.share,
         "before": whole,
         "after": part.filled,
-        "neurons": None if told is None else {"units": told.units, "left": told.without, "layer": told.layer},
+        "probable": probable,
+        "units": None
+        if answering is None
+        else {"units": answering.units, "left": answering.without, "layer": answering.layer},
         "first": first,
         "last": last,
     }
     return clause("part", "part", facts, numbers, units=units, box=part.box, part=part.name)
 
 
-def change(what: str, before: Effect | None, after: Effect) -> dict[str, float | str]:
-    """Score and probability before and after, as numbers of a clause."""
-    found: dict[str, float | str] = {}
-    if before is not None:
-        found["score before"] = before.score
-    found[f"score {what}"] = after.score
-    if before is not None and before.probability is not None:
-        found["probability before"] = before.probability
-    if after.probability is not None:
-        found[f"probability {what}"] = after.probability
-    return found
-
-
 def _no_single(found: Parts, lead: float) -> Clause:
     most = found.parts[0]
-    facts = {"count": len(found.parts), "name": most.name, "before": found.whole, "after": most.filled}
-    numbers = change(
-        f"with the {most.name} filled in, mean of {len(most.outputs)} fills", found.whole, most.filled
-    )
-    numbers |= {
-        "parts found": float(len(found.parts)),
-        "lead of the score over the mean of all outputs": lead,
-        "part of the lead that would have to go": w.SINGLE,
+    facts = {
+        "count": len(found.parts),
+        "name": most.name,
+        "lowers": most.drop > 0,
+        "before": found.whole,
+        "after": most.filled,
     }
+    numbers = [
+        *left("before", found.whole),
+        *left("filled", most.filled, name=most.name, fills=len(most.outputs)),
+        Quantity("parts.found", float(len(found.parts)), "count"),
+        Quantity("lead.score", lead, "score"),
+        Quantity("lead.share", w.SINGLE, "share"),
+    ]
     return clause("failure", "no_single", facts, numbers, box=most.box, part=most.name)
 
 
@@ -129,7 +136,6 @@ def _around(found: Parts, method: str) -> list[Clause]:
     if around is None:
         return []
     scene, color = found.sight.scene, found.sight.color
-    numbers = _of_surroundings(found, around)
     facts = {
         "scene": scene[0] if scene else None,
         "color": color[0] if color and scene else None,
@@ -137,20 +143,21 @@ def _around(found: Parts, method: str) -> list[Clause]:
         "before": found.whole,
         "after": around.effect,
     }
+    numbers = _of_surroundings(found, around)
     return [clause("surroundings", "around", facts, numbers, method=method, part=SURROUNDINGS)]
 
 
-def _of_surroundings(found: Parts, around: Filled) -> dict[str, float | str]:
-    numbers: dict[str, float | str] = {}
+def _of_surroundings(found: Parts, around: Filled) -> list[Quantity]:
+    numbers: list[Quantity] = []
     scene, color = found.sight.scene, found.sight.color
     if scene is not None:
-        numbers[f"probability of {scene[0]}"] = scene[1]
+        numbers.append(Quantity("scene.probability", scene[1], "probability", {"name": scene[0]}))
     if color is not None:
-        numbers[f"part of the surroundings that is {color[0]}"] = color[1]
+        numbers.append(Quantity("around.color", color[1], "share", {"color": color[0]}))
     if around.share is not None:
-        numbers["evidence on the surroundings, mean of the stages"] = around.share
-    numbers["area of the surroundings"] = around.area
-    return numbers | change("with the surroundings filled in", found.whole, around.effect)
+        numbers.append(Quantity("around.evidence", around.share, "share"))
+    numbers.append(Quantity("around.area", around.area, "share"))
+    return numbers + left("before", found.whole) + left("around", around.effect)
 
 
 def _background(found: Parts) -> list[Clause]:
@@ -167,8 +174,8 @@ def _background(found: Parts) -> list[Clause]:
         "before": found.whole,
     }
     numbers = _of_surroundings(found, found.surroundings)
-    numbers |= change("with the object filled in", None, found.thing.effect)
-    numbers["weight of the surroundings"] = weight
+    numbers += left("thing", found.thing.effect)
+    numbers.append(Quantity("around.weight", weight, "share"))
     return [clause("doubt", "background", facts, numbers, part=SURROUNDINGS)]
 
 
@@ -180,40 +187,39 @@ def _outside(found: Parts, attainable: float | None, method: str) -> list[Clause
     if outside is None or found.thing.share >= w.LEAN * attainable:
         return []
     facts = {"share": outside, "best": 1 - attainable}
-    numbers: dict[str, float | str] = {
-        "evidence outside the object, mean of the stages": outside,
-        "evidence a perfect map would have outside on these grids": 1 - attainable,
-    }
+    numbers = [
+        Quantity("outside.evidence", outside, "share"),
+        Quantity("outside.attainable", 1 - attainable, "share"),
+    ]
     return [clause("doubt", "outside", facts, numbers, method=method, part=SURROUNDINGS)]
 
 
 def missing(found: Parts, neurons: Sequence[Neuron]) -> list[Clause]:
-    """Concepts of important neurons that the recognizer knows and is sure not to see."""
+    """Concepts of important units, held out where that is known, that the recognizer knows and is sure not to see."""
     units: dict[str, list[Neuron]] = {}
     for neuron in neurons:
         name = neuron.concept
-        limit = found.sight.thresholds.get(name, 0.0) if name is not None else 0.0
-        if name is not None and found.sight.probabilities.get(name, 1.0) < w.ABSENT * limit:
+        if name is None or not neuron.cited or neuron.strength == "weak":
+            continue
+        limit = found.sight.thresholds.get(name, 0.0)
+        if found.sight.probabilities.get(name, 1.0) < w.ABSENT * limit:
             units.setdefault(name, []).append(neuron)
     said = []
     for name, those in units.items():
         probability, layer = found.sight.probabilities[name], those[0].layer
-        facts = {
-            "name": name,
-            "probability": probability,
-            "units": [neuron.unit for neuron in those],
-            "layer": layer,
-            "one": len(those) == 1,
-        }
-        numbers: dict[str, float | str] = {
-            f"probability that {name} is there": probability,
-            "probability below which it is called absent": w.ABSENT * found.sight.thresholds[name],
-        }
-        numbers |= {
-            f"IoU of neuron {each.unit} with {name}": each.iou for each in those if each.iou is not None
-        }
-        told = tuple((layer, neuron.unit) for neuron in those)
-        said.append(clause("absence", "absent", facts, numbers, layer=layer, units=told))
+        indices = [neuron.unit for neuron in those]
+        facts = {"name": name, "probability": probability, "units": indices, "layer": layer}
+        numbers = [
+            Quantity("part.probability", probability, "probability", {"name": name}),
+            Quantity("part.absent", w.ABSENT * found.sight.thresholds[name], "probability"),
+        ]
+        numbers += [
+            Quantity("unit.iou", each.iou, "iou", {"unit": each.unit, "name": name})
+            for each in those
+            if each.iou is not None
+        ]
+        about = tuple((layer, unit) for unit in indices)
+        said.append(clause("absence", "absent", facts, numbers, layer=layer, units=about))
     return said
 
 
@@ -226,15 +232,16 @@ def rather(found: Contrast | None) -> list[Clause]:
 
 
 def why_not(target: str, found: Contrast | None, rivals: Rivalry) -> list[Clause]:
-    """Everything that can be said of the question: parts, neurons, and what would have to change."""
+    """Everything that can be said of the question: parts, units, and what would have to change."""
     said = []
     if found is None:
         facts: dict[str, Any] = {"other": rivals.other, "margin": rivals.margin}
-        said.append(clause("contrast", "why_not", facts, _margin(rivals.other, rivals.margin)))
-        said.append(clause("failure", "unexplained", {"other": rivals.other}, {"parts known": 0.0}))
+        said.append(clause("contrast", "why_not", facts, [_margin(rivals.other, rivals.margin)]))
+        unknown = [Quantity("parts.known", 0.0, "count")]
+        said.append(clause("failure", "unexplained", {"other": rivals.other}, unknown))
     else:
         said += _by_parts(target, found)
-    return said + _by_neurons(target, rivals)
+    return said + _by_units(target, rivals)
 
 
 def _by_parts(target: str, found: Contrast) -> list[Clause]:
@@ -244,82 +251,76 @@ def _by_parts(target: str, found: Contrast) -> list[Clause]:
         facts |= {"target": target, "parts": found.speaking[: w.NAMED]}
         said.append(clause("contrast", "although", facts, _drops(found), part=found.speaking[0][0]))
     else:
-        said.append(clause("contrast", "why_not", facts, _margin(found.other, found.margin)))
+        said.append(clause("contrast", "why_not", facts, [_margin(found.other, found.margin)]))
     if found.opposing:
-        numbers = _margin(found.other, found.margin) | {
-            f"{name} for {found.other}, by filling it in": -drop for name, drop in found.opposing[: w.NAMED]
-        }
+        numbers = [_margin(found.other, found.margin)]
+        for name, drop in found.opposing[: w.NAMED]:
+            numbers.append(Quantity("part.other", -drop, "score", {"name": name, "other": found.other}))
         facts = {"other": found.other, "parts": found.opposing[: w.NAMED]}
         said.append(clause("contrast", "for_other", facts, numbers, part=found.opposing[0][0]))
+    if found.margin < 0 or not found.steps:
+        return said
     names = [name for name, _ in found.speaking]
-    return said + _turning(target, found.other, "parts", found.margin, names, found.steps, ())
+    turned = _turned(found.steps)
+    facts = {"other": found.other, "margin": abs(found.steps[turned - 1])}
+    numbers = [
+        Quantity("steps.parts", float(turned), "count"),
+        Quantity("margin.then", abs(found.steps[turned - 1]), "score"),
+    ]
+    if found.steps[turned - 1] < 0:
+        facts["names"] = names[:turned]
+        return [*said, clause("contrast", "parts_turn", facts, numbers, part=names[0])]
+    return [*said, clause("contrast", "parts_stay", facts | {"target": target, "count": turned}, numbers)]
 
 
-def _by_neurons(target: str, found: Rivalry) -> list[Clause]:
+def _by_units(target: str, found: Rivalry) -> list[Clause]:
     said = []
     speaking = [each for each in found.units if each.drop > 0][: found.told]
     opposing = [each for each in reversed(found.units) if each.drop < 0][: found.told]
-    for phrase, units in (("neurons_against", speaking), ("neurons_for", opposing)):
+    for phrase, units in (("units_against", speaking), ("units_for", opposing)):
         if not units:
             continue
         facts: dict[str, Any] = {"other": found.other, "layer": found.layer}
-        facts["units"] = [(each.unit, each.concept, each.drop) for each in units]
-        if phrase == "neurons_against":
+        facts["units"] = [(each.unit, each.concept, each.strength, each.drop) for each in units]
+        if phrase == "units_against":
             facts["target"] = target
-        numbers: dict[str, float | str] = {
-            f"difference of the scores that neuron {each.unit} makes": each.drop for each in units
-        }
-        numbers |= {
-            f"IoU of neuron {each.unit} with {each.concept}": each.iou
+        numbers = [Quantity("unit.margin", each.drop, "score", {"unit": each.unit}) for each in units]
+        numbers += [
+            Quantity("unit.iou", each.iou, "iou", {"unit": each.unit, "name": each.concept})
             for each in units
             if each.iou is not None
-        }
-        told = tuple((found.layer, each.unit) for each in units)
-        said.append(clause("contrast", phrase, facts, numbers, layer=found.layer, units=told))
+        ]
+        about = tuple((found.layer, each.unit) for each in units)
+        said.append(clause("contrast", phrase, facts, numbers, layer=found.layer, units=about))
+    if found.margin < 0 or not found.steps:
+        return said
     removed = [each.unit for each in found.units if each.drop > 0]
-    told = tuple((found.layer, unit) for unit in removed)
-    return said + _turning(target, found.other, "neurons", found.margin, removed, found.steps, told)
+    about = tuple((found.layer, unit) for unit in removed)
+    turned = _turned(found.steps)
+    facts = {"other": found.other, "margin": abs(found.steps[turned - 1])}
+    numbers = [
+        Quantity("steps.units", float(turned), "count"),
+        Quantity("margin.then", abs(found.steps[turned - 1]), "score"),
+    ]
+    if found.steps[turned - 1] < 0:
+        facts |= {"layer": found.layer, "units": removed[:turned]}
+        return [*said, clause("contrast", "units_turn", facts, numbers, units=about[:turned])]
+    facts |= {"target": target, "count": turned}
+    return [*said, clause("contrast", "units_stay", facts, numbers, units=about)]
 
 
-def _turning(
-    target: str,
-    other: str,
-    what: str,
-    margin: float,
-    names: Sequence[Any],
-    steps: Sequence[float],
-    units: Any,
-) -> list[Clause]:
-    """What would have to go for the other class to be ahead; ``steps``: the margin without the first, the first two … names."""
-    if margin < 0 or not steps:
-        return []
-    turned = next((k for k, left in enumerate(steps, 1) if left < 0), None)
-    deed = "filled in" if what == "parts" else "removed"
-    if turned is None:
-        facts: dict[str, Any] = {
-            "target": target,
-            "other": other,
-            "what": what,
-            "count": len(steps),
-            "margin": steps[-1],
-        }
-        numbers: dict[str, float | str] = {
-            f"{what} {deed}": float(len(steps)),
-            "difference of the scores then": steps[-1],
-        }
-        return [clause("contrast", "would_stay", facts, numbers, units=units)]
-    facts = {"other": other, "what": what, "names": list(names[:turned]), "margin": -steps[turned - 1]}
-    numbers = {f"{what} {deed}": float(turned), "difference of the scores then": -steps[turned - 1]}
-    first = names[0] if what == "parts" else None
-    return [clause("contrast", "would_change", facts, numbers, units=units[:turned], part=first)]
+def _turned(steps: Sequence[float]) -> int:
+    """How many have to go for the other class to be ahead; all of them where that does not happen. ``steps``: the margin without
+    the first, the first two …"""
+    return next((k for k, margin in enumerate(steps, 1) if margin < 0), len(steps))
 
 
-def _margin(other: str, margin: float) -> dict[str, float | str]:
-    return {f"difference of the score to that of {other}": margin}
+def _margin(other: str, margin: float) -> Quantity:
+    return Quantity("margin.score", margin, "score", {"other": other})
 
 
-def _drops(found: Contrast) -> Mapping[str, float | str]:
-    return _margin(found.other, found.margin) | {
-        f"of it gone with {name} filled in, mean of {found.fills} fills": drop
+def _drops(found: Contrast) -> list[Quantity]:
+    return [_margin(found.other, found.margin)] + [
+        Quantity("part.margin", drop, "score", {"name": name, "fills": found.fills})
         for name, drop in found.speaking[: w.NAMED]
-    }
+    ]

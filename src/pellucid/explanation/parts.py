@@ -16,7 +16,7 @@ in 82 and 81 % with the two honest networks (the two fills of the picture alone 
 mass of a map of Shallow-CAM at most 66 and 56 %).
 
 Cost: `len(FILLS)` forward passes for a part and two for object and surroundings, at most 20; one run of a tail for each part,
-and one more for each with neurons.
+and one more for each with units; and what making the tails takes.
 """
 
 from __future__ import annotations
@@ -37,21 +37,13 @@ from pellucid.core.target import Target
 from pellucid.data.filling import FILLS, fill, widened, without
 from pellucid.evaluation.scores import at_once, judge, running
 from pellucid.explanation.concepts import Names
-from pellucid.explanation.explanation import Box
+from pellucid.explanation.facts import Box, Effect
 from pellucid.explanation.sight import Seen, Sight
 from pellucid.units.criterion import Criterion
 from pellucid.units.regions import box_of
 
 UNITS = 4  # neurons named for a part, at most
 STAGE = 1  # the second stage, in whose activations a part is filled in too, where the network has so many
-
-
-@dataclass(frozen=True)
-class Effect:
-    """What is left of the target: its score and its probability (None where the target is a function)."""
-
-    score: float
-    probability: float | None
 
 
 @dataclass(frozen=True)
@@ -68,7 +60,13 @@ class Answering:
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """A part that is seen and what filling it in leaves. ``drop``: of the score; ``outputs``: of every fill, [fill output]."""
+    """A part that is seen and what filling it in leaves.
+
+    Args:
+        drop: of the score.
+        outputs: of every fill, [fill output].
+        units: that answer to it, where there is a table of units.
+    """
 
     seen: Seen
     area: float
@@ -76,7 +74,7 @@ class Part:
     filled: Effect
     drop: float
     outputs: Float[Tensor, "fill output"]
-    neurons: Answering | None = None
+    units: Answering | None = None
 
     @property
     def name(self) -> str:
@@ -101,9 +99,9 @@ class Filled:
 
 @dataclass(frozen=True, eq=False)
 class Parts:
-    """All that was measured about the parts of one picture, parts by effect on the score; made by `measured`.
+    """All that was measured about the parts of one picture, parts by effect on the score; made by `measure_parts`.
 
-    ``whole``: the target as it is; ``absent``: concepts of important neurons that the picture does not show.
+    ``whole``: the target as it is.
     """
 
     sight: Sight
@@ -111,9 +109,6 @@ class Parts:
     parts: tuple[Part, ...] = ()
     thing: Filled | None = None
     surroundings: Filled | None = None
-    passes: int = 0
-    tail_runs: int = 0
-    tails: int = 0
 
     @property
     def weight(self) -> float | None:
@@ -124,7 +119,7 @@ class Parts:
         return around / (around + inside) if around + inside > 0 else None
 
 
-def measured(
+def measure_parts(
     net: Network,
     trace: Trace,
     sight: Sight,
@@ -153,7 +148,7 @@ def measured(
     stages = [layer for layer in layers if layer != INPUT]
     if len(stages) > STAGE:
         each = torch.cat([each, _in_features(net, trace, stages[STAGE], regions)[:, None]], 1)
-    answering, tail_runs, tails = _answering(net, trace, sight.parts, criterion, meanings, layers)
+    answering = _answering(net, trace, sight.parts, criterion, meanings, layers)
     found = []
     for seen, output in zip(sight.parts, each, strict=True):
         left = _effect(net, trace.target, output)
@@ -168,9 +163,7 @@ def measured(
         for k, side in enumerate(sides)
     ]
     inside, outside = ends if both else (None, None)
-    if len(stages) > STAGE:
-        tail_runs, tails = tail_runs + len(sight.parts), tails + 1
-    return Parts(sight, whole, tuple(found), inside, outside, len(outputs), tail_runs, tails)
+    return Parts(sight, whole, tuple(found), inside, outside)
 
 
 def _in_features(
@@ -216,8 +209,8 @@ def _answering(
     criterion: Criterion,
     names: Names,
     layers: Sequence[str],
-) -> tuple[dict[str, Answering], int, int]:
-    """By name of a part: the neurons that answer to it, and what is left without them; tail runs and tails it took."""
+) -> dict[str, Answering]:
+    """By name of a part: the units that answer to it, and what is left without them."""
     best: dict[str, list[tuple[int, float, float]]] = {}
     chosen = ""
     for layer in layers:  # of two that know as many parts the deeper
@@ -227,20 +220,19 @@ def _answering(
         if found and len(found) >= len(best):
             best, chosen = found, layer
     if not best:
-        return {}, 0, 0
+        return {}
     tail = Tail(net, trace.images, chosen)
-    outputs = tail.without([[unit for unit, _, _ in units] for units in best.values()], at_once=32)
-    answers = {
+    output = tail.without([[unit for unit, _, _ in units] for units in best.values()])[:, 0]
+    return {
         name: Answering(
             chosen,
             tuple(unit for unit, _, _ in units),
             tuple(share for _, share, _ in units),
             tuple(iou for _, _, iou in units),
-            _effect(net, trace.target, outputs[row]),
+            _effect(net, trace.target, output[row, None]),
         )
         for row, (name, units) in enumerate(best.items())
     }
-    return answers, len(best), 1
 
 
 def _units(

@@ -17,8 +17,9 @@ from torch import Tensor
 
 from pellucid.core.network import Network
 from pellucid.explanation.concepts import Meaning, Names, TableLike, names_for
-from pellucid.explanation.explanation import Clause
+from pellucid.explanation.facts import Box, Clause, Quantity
 from pellucid.speech.english import English
+from pellucid.speech.text import plain
 from pellucid.units.patterns import Pattern, Patterns, load_patterns, region_box
 
 _NONE = Names({})
@@ -45,7 +46,7 @@ def words(one: Pattern, names: Names = _NONE) -> str:
     ``"wheel + car + neuron 85"``; without a named channel ``"neurons 3, 7 and 12"``.
     """
     facts = _facts(one, names)
-    return _ENGLISH.pattern_name(facts["concepts"], facts["units"])
+    return plain(_ENGLISH.pattern_name(facts["concepts"], facts["units"], facts["layer"]))
 
 
 def _facts(one: Pattern, names: Names) -> dict[str, Any]:
@@ -55,6 +56,7 @@ def _facts(one: Pattern, names: Names) -> dict[str, Any]:
     return {
         "concepts": list(concepts(one, names)),
         "units": [channel for channel, meaning in found if meaning is None or not meaning.named],
+        "layer": one.layer,
         "name": one.name,
         "share": shares.share,
         "rest": shares.rest_share,
@@ -64,39 +66,39 @@ def _facts(one: Pattern, names: Names) -> dict[str, Any]:
 
 
 def sentence(one: Pattern, names: Names = _NONE) -> str:
-    """How often a pattern is found; words to stress are marked as ``**bold**``."""
+    """How often a pattern is found, with the marks of `pellucid.speech.text`."""
     return _ENGLISH.pattern(**_facts(one, names))
 
 
-def clause(one: Pattern, names: Names = _NONE, box: tuple[int, int, int, int] | None = None) -> Clause:
+def clause(one: Pattern, names: Names = _NONE, box: Box | None = None) -> Clause:
     """A pattern as one thing that is said, with the numbers behind it; ``box``: where it lies in the picture spoken of."""
-    shares = one.shares
+    shares, name = one.shares, {"name": one.name}
     low, high = shares.interval
     rest_low, rest_high = shares.rest_interval
-    numbers: dict[str, float | str] = {
-        f"share of {one.name}": shares.share,
-        "lower end of its 95 % interval": low,
-        "upper end of its 95 % interval": high,
-        "share of all others": shares.rest_share,
-        "lower end of its 95 % interval, all others": rest_low,
-        "upper end of its 95 % interval, all others": rest_high,
-        f"pictures of {one.name}": float(shares.own_images),
-        "pictures of all others": float(shares.rest_images),
-        "measured on": "held-out pictures" if one.held_out is not None else "mined pictures",
-    }
+    numbers = (
+        Quantity("pattern.share", shares.share, "share", name),
+        Quantity("pattern.low", low, "share"),
+        Quantity("pattern.high", high, "share"),
+        Quantity("pattern.rest", shares.rest_share, "share"),
+        Quantity("pattern.rest_low", rest_low, "share"),
+        Quantity("pattern.rest_high", rest_high, "share"),
+        Quantity("pattern.images", float(shares.own_images), "count", name),
+        Quantity("pattern.rest_images", float(shares.rest_images), "count"),
+        Quantity(
+            "pattern.source", "held-out pictures" if one.held_out is not None else "mined pictures", "name"
+        ),
+    )
     units = tuple((one.layer, channel) for channel in one.channels)
-    told = tuple(meaning.to_json() for meaning in meanings(one, names) if meaning is not None)
-    facts = _facts(one, names)
+    concepts_of = tuple(meaning.to_json() for meaning in meanings(one, names) if meaning is not None)
     return Clause(
         "pattern",
-        _ENGLISH.pattern(**facts),
+        "pattern",
+        _facts(one, names),
         numbers,
         layer=one.layer,
         units=units,
         box=box,
-        concepts=told,
-        phrase="pattern",
-        facts=facts,
+        concepts=concepts_of,
     )
 
 

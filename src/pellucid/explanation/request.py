@@ -1,4 +1,5 @@
-"""What is asked of an explanation: its settings, the picture, and the object that is known to be in it."""
+"""What is asked of an explanation, resolved: settings with the methods, layers, tables and recognizers they name; and the object
+that is known to be in a picture."""
 
 from __future__ import annotations
 
@@ -8,42 +9,106 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from pellucid.attribution import Method
 from pellucid.core.layers import INPUT
 from pellucid.core.network import Network, TargetLike
-from pellucid.data.images import InputImage
-from pellucid.explanation.concepts import Names
-from pellucid.explanation.pictures import Pictures
-from pellucid.explanation.sight import Recognizing
+from pellucid.core.registry import create, get, names
+from pellucid.data.images import Picture
+from pellucid.explanation.concepts import Names, TableLike, names_for
+from pellucid.explanation.patterns import patterns_for
+from pellucid.explanation.settings import ExplainSettings
+from pellucid.explanation.sight import Recognizing, of_concept_world, recognizer_for
+from pellucid.speech.languages import check_language
+from pellucid.speech.world_chinese import WORLD
 from pellucid.units.criterion import Criterion
 from pellucid.units.patterns import Patterns
+from pellucid.visualization.painted import Pictures, pictures_for
+
+EXTRA = ("guided-backprop",)  # needs a pass of its own and is worth it
 
 
 @dataclass(frozen=True, eq=False)
 class Request:
-    """Everything `explain` was asked, resolved once for all its images.
+    """Settings and what they name, resolved once for all images; made by `request_of`.
 
-    ``methods``: the one the sentence speaks of comes first. ``place``: layer whose important neurons are looked at.
-    ``meanings``: what units answer to.
+    Args:
+        settings: what was asked.
+        methods: the one the sentence speaks of comes first.
+        layers: where maps are made.
+        layer: whose important units are looked at.
+        criterion: by which.
+        meanings: what units respond to.
+        pictures: painted for units.
+        recognizer: of parts.
+        patterns: of units that are active together.
+        names: of classes and concepts, in Chinese.
     """
 
+    settings: ExplainSettings
     methods: tuple[Method, ...]
     layers: tuple[str, ...]
+    layer: str
     criterion: Criterion
-    place: str
-    units: int
-    seed: int
-    faithfulness: bool
     meanings: Names
     pictures: Pictures
     recognizer: Recognizing | None
-    why_not: Any
-    language: str
+    patterns: Patterns | None
     names: Mapping[str, str]
-    patterns: Patterns | None = None
+
+
+def request_of(net: Network, settings: ExplainSettings) -> Request:
+    """Settings resolved for a network.
+
+    Raises:
+        UnknownNameError: for methods, layers, criteria, classes, languages or recognizers that are not known.
+        ValueError: for the tables, pictures or patterns of another network.
+    """
+    stages = net.default_layers if settings.layers is None else tuple(settings.layers)
+    layer = settings.neuron_layer or [name for name in stages if name != INPUT][-1]
+    for name in (*stages, layer):
+        net.layer(name)
+    if settings.why_not is not None and isinstance(settings.why_not, (int, str)):
+        net.class_index(settings.why_not)
+    return Request(
+        settings=settings,
+        methods=tuple(create("attribution", name) for name in _methods(settings)),
+        layers=stages,
+        layer=layer,
+        criterion=create("neurons", settings.criterion),
+        meanings=_names(net, settings.table, layer, stages),
+        pictures=pictures_for(net, settings.pictures),
+        recognizer=recognizer_for(net, settings.recognizer),
+        patterns=patterns_for(net, settings.patterns),
+        names=WORLD if check_language(settings.language) and of_concept_world(net) else {},
+    )
+
+
+def default_methods() -> tuple[str, ...]:
+    """Every attribution method that one forward and one backward pass allow, and guided backpropagation."""
+    cheap = [name for name in names("attribution") if get("attribution", name).needs != "passes"]
+    return (*cheap, *(name for name in EXTRA if name in names("attribution")))
+
+
+def _methods(settings: ExplainSettings) -> list[Any]:
+    if settings.methods is None:
+        further: Sequence[str] = default_methods()
+    elif tuple(settings.methods) == ("all",):
+        further = names("attribution")
+    else:
+        further = settings.methods
+    return list(dict.fromkeys([settings.method, *further]))
+
+
+def _names(net: Network, table: TableLike | Names, layer: str, layers: Sequence[str]) -> Names:
+    """The tables of ``layer``; those that come with a network of all ``layers`` that have one."""
+    given: Any = {} if isinstance(table, str) and table == "none" else table
+    own = names_for(net, given, layer)
+    if given is not None:
+        return own
+    others = [names_for(net, None, name).tables for name in layers if name not in (INPUT, layer)]
+    return Names({name: each for tables in (*others, own.tables) for name, each in tables.items()}, own.notes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,42 +120,49 @@ class Known:
 
 
 def one_each(target: TargetLike, count: int) -> list[Any]:
-    """A target for every image. Raises ValueError where a list has another length."""
+    """A target for every image.
+
+    Raises:
+        ValueError: where a list has another length.
+    """
     if isinstance(target, (list, tuple, Tensor)):
         if len(target) != count:
             raise ValueError(f"Expected one target for each of {count} images, got {len(target)}.")
-        return [int(one) if isinstance(one, Tensor) else one for one in target]
+        return [int(each) if isinstance(each, Tensor) else each for each in target]
     return [target] * count
 
 
-def is_scene(image: Any) -> bool:
-    """A scene or rendering of the concept world, told without importing it."""
-    return type(image).__module__.startswith("pellucid.world")
+def known_object(picture: Picture, mask: Any) -> Known:
+    """What is known of the object in a picture: of a rendering its own mask, else the one given.
 
-
-def known_object(images: Any, mask: Any) -> tuple[Any, Known]:
-    """The picture, and what is known of the object in it. Raises ValueError for an unusable mask."""
-    if is_scene(images):
-        from pellucid.world import render
-
-        rendering = images if hasattr(images, "object_mask") else render(images)
-        scene = rendering.scene_data
-        picture = InputImage(Image.fromarray(rendering.image), "scene", (), (rendering.size, rendering.size))
-        if scene.thing is None:
-            return picture, Known()
-        return picture, Known(torch.from_numpy(rendering.object_mask()), scene.thing.name)
+    Raises:
+        ValueError: for a mask that is no mask, or one beside a rendering.
+    """
+    rendering = picture.rendering
+    if rendering is not None:
+        if mask is not None:
+            raise ValueError(
+                "Expected no `mask` with scenes, which bring their own, got one; try `rendering.image` for another mask."
+            )
+        if rendering.object_name is None:
+            return Known()
+        return Known(torch.from_numpy(rendering.object_mask()), rendering.object_name)
     if mask is None:
-        return images, Known()
+        return Known()
     array = np.asarray(mask)
     if array.ndim != 2 or array.dtype.kind not in "bui" or not array.any():
         raise ValueError(
             f"Expected `mask` to be a bool array [height width] with pixels set, got {array.dtype} {array.shape}."
         )
-    return images, Known(torch.from_numpy(array != 0), "object")
+    return Known(torch.from_numpy(array != 0), "object")
 
 
-def mask_at_input(known: Tensor | None, net: Network, shown: InputImage, images: Tensor) -> Tensor | None:
-    """The mask as the network sees it, None where sizes cannot agree. Raises ValueError for one of another size."""
+def mask_at_input(known: Tensor | None, net: Network, shown: Picture, images: Tensor) -> Tensor | None:
+    """The mask as the network sees it, None where sizes cannot agree.
+
+    Raises:
+        ValueError: for one of another size than the picture.
+    """
     if known is None:
         return None
     width, height = shown.original_size
@@ -100,9 +172,3 @@ def mask_at_input(known: Tensor | None, net: Network, shown: InputImage, images:
         )
     view = net.preprocess.view_mask(known.numpy())
     return view if view.shape == images.shape[2:] else None
-
-
-def last_layer(net: Network, layers: Sequence[str] | None = None) -> str:
-    """The layer whose neurons are looked at unless another is named: the last of ``layers``, the input aside."""
-    stages = tuple(layers) if layers is not None else net.default_layers
-    return [name for name in stages if name != INPUT][-1]

@@ -1,4 +1,4 @@
-"""What a picture shows, part by part: from a recognizer of attributes, or from what important neurons answer to.
+"""What a picture shows, part by part, from a recognizer of attributes.
 
 A recognizer (`pellucid.explanation.recognizer`, or any object with its names, categories, thresholds, ``probabilities`` and
 ``maps``) names what it is sure of: parts whose probability reaches their threshold. A pixel belongs to the part whose map is
@@ -7,8 +7,8 @@ the largest there, if that part is more probable than none of them ::
     region(a) = { p : map_a(p) = max_b map_b(p)  and  map_a(p) ≥ 1 − Σ_b map_b(p) }
 
 with the maps enlarged bilinearly to the network's input. All regions together are the object; what remains are its
-surroundings. Without a recognizer the concepts of the important neurons stand in for parts, and where they were most active for
-regions.
+surroundings. Without a recognizer nothing is known of parts, object and surroundings: what a unit responds to over many pictures
+is not what it sees in this one, so that names of units never stand in for parts.
 """
 
 from __future__ import annotations
@@ -26,9 +26,8 @@ from torch.nn import functional as F
 
 from pellucid.core.network import Network
 from pellucid.core.registry import UnknownNameError, suggest
-from pellucid.explanation.explanation import Neuron
-from pellucid.speech.chinese import WORLD
 from pellucid.speech.wording import COLORED
+from pellucid.speech.world_chinese import WORLD
 from pellucid.zoo.embedded import WEIGHTS
 
 LEAST = 0.0003  # share of the picture from which on a region counts
@@ -60,8 +59,7 @@ RecognizerLike = Recognizing | str | None
 class Seen:
     """One part of a picture: its region [h w] at input size, and what the name rests on.
 
-    ``probability`` and ``threshold`` are the recognizer's, None where neurons gave the name; ``color``: the color of most of
-    the region, and of which share of it.
+    ``probability`` and ``threshold`` are the recognizer's; ``color``: the color of most of the region, and of which share of it.
     """
 
     name: str
@@ -75,15 +73,15 @@ class Seen:
 class Sight:
     """What is known of a picture: its parts, the object [h w] they make up, and its surroundings.
 
-    ``asked``: by which recognizer or neurons, None where nothing is known; ``probabilities`` and ``thresholds``: of everything
-    the recognizer knows, by name, of the ``kind`` that parts are; ``runs``: pictures the recognizer looked at.
+    ``asked``: was a recognizer asked; ``probabilities`` and ``thresholds``: of everything it knows, by name, of the kind that
+    parts are; ``runs``: pictures it looked at.
     """
 
     parts: tuple[Seen, ...] = ()
     thing: Bool[Tensor, "h w"] | None = None
     scene: tuple[str, float] | None = None
     color: tuple[str, float] | None = None
-    asked: str | None = None
+    asked: bool = False
     probabilities: Mapping[str, float] = field(default_factory=dict)
     thresholds: Mapping[str, float] = field(default_factory=dict)
     runs: int = 0
@@ -167,25 +165,11 @@ def look(recognizer: Recognizing, picture: Image.Image, size: tuple[int, int]) -
         thing=thing,
         scene=(max(scenes)[1], max(scenes)[0]) if scenes else None,
         color=None if thing is None or not colors else _color(colors, ~thing),
-        asked="recognizer",
+        asked=True,
         probabilities=known,
         thresholds={name: limits[name] for name in chosen},
         runs=runs,
     )
-
-
-def by_neurons(neurons: Sequence[Neuron], target: str) -> Sight:
-    """Concepts of important neurons as parts, each where the neurons of that name were most active in this picture; that the
-    class itself lies there explains nothing."""
-    regions: dict[str, Tensor] = {}
-    for neuron in neurons:
-        if neuron.concept is not None and neuron.concept != target:
-            known = regions.get(neuron.concept)
-            regions[neuron.concept] = neuron.region if known is None else known | neuron.region
-    parts = tuple(Seen(name, region) for name, region in regions.items() if bool(region.any()))
-    if not parts:
-        return Sight()
-    return Sight(parts, torch.stack([part.region for part in parts]).any(0), asked="neurons")
 
 
 def _parts(

@@ -5,8 +5,9 @@ kind and opens from disk. Maps travel as small grey pictures on the layer's own 
 enlarged in the browser, anchored at receptive-field centers exactly as `Heatmap.upsample` does.
 """
 
+from pellucid.report.build import SCHEMA as SCHEMA
 from pellucid.report.build import render_index as render_index
 from pellucid.report.build import render_page as render_page
 from pellucid.report.build import write_report as write_report
 
-__all__ = ["render_index", "render_page", "write_report"]
+__all__ = ["SCHEMA", "render_index", "render_page", "write_report"]

@@ -25,12 +25,14 @@ from PIL import Image
 
 from pellucid.core.bibliography import PAPERS
 from pellucid.core.storage import write_text
-from pellucid.explanation.pictures import caption
 from pellucid.report import faithfulness, words
-from pellucid.speech import pages_chinese as chinese
+from pellucid.speech import text
+from pellucid.speech.languages import speaker_of
+from pellucid.speech.pages_chinese import SCRIPT
+from pellucid.speech.speaking import Speaker
 
 Document = Mapping[str, Any]
-SCHEMA = 1
+SCHEMA = 2  # of documents: numbers are quantities, texts are marked
 _HERE = Path(__file__).parent
 _HEADS = {
     "softmax": "A softmax over the classes: the probabilities sum to 100 % and rank the answers.",
@@ -67,42 +69,33 @@ def write_report(
 
 def render_page(document: Document, index: str | None = None) -> str:
     """The page of one document as HTML; ``index`` is the file name of the index it belongs to, if any."""
+    voice = words.speaker(document)
     methods = [
         {**method, "label": words.short_title(method), "citation": _citation(method["citation"])}
         for method in document["methods"]
     ]
     titles = {method["name"]: method["label"] for method in methods}
+    strings = {line: voice.page[line] for line in SCRIPT if line in voice.page}
     return render(
         "page.html.j2",
         scripts=("maps.js", "report.js"),
+        voice=voice,
         document=document,
         data=script_json(document),
         sentence=words.sentence(document),
+        numbers=[words.numbers(clause, voice) for clause in document["clauses"]],
         methods=methods,
         inside=_inside(document),
-        trust=faithfulness.section(document, titles),
+        trust=faithfulness.section(document, titles, voice),
         meaning=next(filter(None, (neuron.get("concept") for neuron in document["neurons"])), None),
         painted=sorted(
             {neuron["painted"]["method"] for neuron in document["neurons"] if neuron.get("painted")}
         ),
         head=_HEADS.get(document["network"]["head"], ""),
-        **_language(document),
+        spoken=script_json({"strings": strings, "names": document.get("names", {})}),
         download=f"{_slug(document['image']['name'])}.json",
         index=index,
     )
-
-
-def _language(document: Document) -> dict[str, Any]:
-    """What says the fixed words of a page, names and the labels of numbers in the document's language."""
-    language, names = document.get("language", "en"), document.get("names", {})
-    strings = chinese.SCRIPT if language == "zh" else {}
-    return {
-        "lang": chinese.LANG.get(language, language),
-        "t": chinese.translator(language),
-        "word": lambda name: names.get(name, name),
-        "numbered": lambda label: chinese.number_label(label, language, names),
-        "spoken": script_json({"strings": strings, "names": names}),
-    }
 
 
 def index_card(document: Document) -> dict[str, Any]:
@@ -111,7 +104,9 @@ def index_card(document: Document) -> dict[str, Any]:
     return {
         "image": {"name": image["name"]},
         "prediction": [dict(prediction[0])],
-        "text": words.plain(document["text"]),
+        "text": document["text"],
+        "language": document.get("language", "en"),
+        "names": document.get("names", {}),
         "thumbnail": _thumbnail(document),
     }
 
@@ -130,7 +125,10 @@ def render_index(
         {"href": href, **(document if "thumbnail" in document else index_card(document))}
         for href, document in entries
     ]
-    return render("index.html.j2", scripts=(), cards=cards, skipped=list(skipped), missing=missing)
+    voice = words.speaker(entries[0][1] if entries else {})
+    return render(
+        "index.html.j2", scripts=(), voice=voice, cards=cards, skipped=list(skipped), missing=missing
+    )
 
 
 def _check(document: Document) -> None:
@@ -148,16 +146,33 @@ def _check(document: Document) -> None:
 
 
 def render(
-    template: str, scripts: Sequence[str], styles: Sequence[str] = ("report.css",), **values: Any
+    template: str,
+    scripts: Sequence[str],
+    styles: Sequence[str] = ("report.css",),
+    voice: Speaker | None = None,
+    **values: Any,
 ) -> str:
-    """A page from a template, whose policy allows only these ``scripts`` and ``styles`` and pictures within the page."""
+    """A page from a template, whose policy allows only these ``scripts`` and ``styles`` and pictures within the page.
+
+    ``voice`` says its fixed words (``t`` in templates) and names (``word``); English by default.
+    """
+    spoken = voice or speaker_of("en")
     style, program = ("".join(map(_static, names)) for names in (styles, scripts))
     policy = (
         f"default-src 'none'; img-src data:; style-src {_hash(style)}; script-src {_hash(program)}; "
         "base-uri 'none'; form-action 'none'"
     )
     page = _environment().get_template(template)
-    return page.render(**values, style=Markup(style), program=Markup(program), policy=policy)
+    return page.render(
+        lang=spoken.html,
+        t=spoken.fixed,
+        word=lambda name: spoken.names.get(name, name),
+        caption=spoken.caption,
+        style=Markup(style),
+        program=Markup(program),
+        policy=policy,
+        **values,
+    )
 
 
 @cache
@@ -169,13 +184,9 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(percent=words.percent, number=words.number)
+    environment.filters.update(percent=words.percent, number=text.number, plain=text.plain)
     environment.globals.update(
-        labeled=words.labeled,
-        outcome=words.outcome,
-        plain=words.plain,
-        bar_width=words.bar_width,
-        caption=caption,
+        outcome=words.outcome, bar_width=text.bar_width, count=text.count, iou=text.iou
     )
     return environment
 
@@ -185,18 +196,18 @@ def _static(name: str) -> str:
     return (_HERE / "static" / name).read_text(encoding="utf-8")
 
 
-def _hash(text: str) -> str:
+def _hash(source: str) -> str:
     """The source expression that allows exactly this inline text; none where there is no text."""
-    digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-    return f"'sha256-{digest}'" if text else "'none'"
+    digest = base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()
+    return f"'sha256-{digest}'" if source else "'none'"
 
 
 def script_json(document: Document) -> Markup:
     """JSON that may stand within a script element, whatever its texts hold."""
-    text = json.dumps(_finite(document), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    written = json.dumps(_finite(document), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     for character in "<>&\u2028\u2029":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return Markup(text)
+        written = written.replace(character, f"\\u{ord(character):04x}")
+    return Markup(written)
 
 
 def _finite(value: Any) -> Any:

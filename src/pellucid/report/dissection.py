@@ -22,9 +22,11 @@ from PIL import Image
 
 from pellucid.core.storage import write_text
 from pellucid.dissection.table import THRESHOLD, UnitTable
-from pellucid.explanation.pictures import caption, read, times
 from pellucid.report import build
 from pellucid.report import dissection_words as say
+from pellucid.speech.english import English
+from pellucid.speech.text import listed, times
+from pellucid.visualization.painted import read
 from pellucid.visualization.result import Stored
 
 Pictures = Callable[[int], Image.Image]
@@ -48,7 +50,7 @@ def write_dissection(
     ``pictures(i)`` gives picture i of the set as the network saw it, any mode and size; only the examples of the tables
     are asked for. ``title`` names the index (default: the network). A unit is called a detector above ``threshold``.
     ``painted``: what `pellucid.visualization.stored` found, pictures by label (``"layer4:12"``), shown beside the real ones of
-    their unit; that they are of the same network is for the caller to see to (`pellucid.explanation.pictures.pictures_for`).
+    their unit; that they are of the same network is for the caller to see to (`pellucid.visualization.painted.pictures_for`).
     Files appear whole or not at all, the index last. Raises ValueError without a table, for a table without units or
     concepts, for a threshold outside [0, 1), and ImageError for a painted picture that cannot be read.
     """
@@ -192,7 +194,7 @@ def _index_page(
     return render(
         "dissection_index.html.j2",
         (),
-        title=title or say.listed(networks),
+        title=title or listed(networks),
         networks=networks,
         threshold=threshold,
         first=next(iter(tables.values())),
@@ -240,7 +242,11 @@ def layer_data(
         for unit in range(len(table))
     ]
     for unit, one in mine.items():
-        units[unit]["painted"] = [_jpeg(read(one, side)), _short_caption(one), caption(one.status, one.ratio)]
+        units[unit]["painted"] = [
+            _jpeg(read(one, side)),
+            _short_caption(one),
+            English().caption(one.status, one.ratio),
+        ]
     highest = max(max(unit["iou"], (unit["interval"] or [0, 0])[1], unit["chance"] or 0) for unit in units)
     return {
         "layer": table.layer,

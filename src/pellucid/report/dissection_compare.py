@@ -15,6 +15,7 @@ from pellucid.core.storage import write_text
 from pellucid.dissection.table import THRESHOLD, UnitTable
 from pellucid.report import dissection_words as say
 from pellucid.report.dissection import axis_end, category_key, check, render, summary
+from pellucid.speech.text import count, listed
 
 FEW = 12  # gained or lost concepts that stand open on the page
 
@@ -108,7 +109,7 @@ def differences(named: Mapping[str, UnitTable]) -> tuple[str, ...]:
         > 1
     ):
         names = [str(say.fact(table, "concepts", "name") or "unknown") for table in tables]
-        several = say.listed(list(dict.fromkeys(names)))
+        several = listed(list(dict.fromkeys(names)))
         found.append(f"The sides were measured on different pictures: {several}.")
     chosen = [
         settings if isinstance(settings := table.facts.get("settings"), Mapping) else {} for table in tables
@@ -117,7 +118,7 @@ def differences(named: Mapping[str, UnitTable]) -> tuple[str, ...]:
         values = [str(settings.get(key, "unknown")) for settings in chosen]
         if len(set(values)) > 1:
             found.append(
-                f"The sides differ in {say.SETTINGS.get(key, key)}: {say.listed(list(dict.fromkeys(values)))}."
+                f"The sides differ in {say.SETTINGS.get(key, key)}: {listed(list(dict.fromkeys(values)))}."
             )
     return tuple(found)
 
@@ -145,7 +146,7 @@ def _page(
     return render(
         "dissection_compare.html.j2",
         ("dissection_compare.js",),
-        title=title or say.listed(names),
+        title=title or listed(names),
         names=names,
         sides=sides,
         tables=list(named.values()),
@@ -166,8 +167,8 @@ def _headline(names: list[str], found: tuple[Line, ...]) -> str:
     everywhere = sum(line.found == len(names) for line in found)
     both = "both" if len(names) == 2 else f"all {len(names)}"
     alone = [sum(line.found == 1 and line.detected(side) for line in found) for side in range(len(names))]
-    each = say.listed([f"{alone[side] or 'none'} only in {name}" for side, name in enumerate(names)])
-    return f"{say.count(everywhere, 'concept')} in {both}; {each}."
+    each = listed([f"{alone[side] or 'none'} only in {name}" for side, name in enumerate(names)])
+    return f"{count(everywhere, 'concept')} in {both}; {each}."
 
 
 def _change(found: tuple[Line, ...], place: int) -> dict[str, Any]:

@@ -6,7 +6,6 @@ network) is said to be unknown or left out, never made up.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from pellucid.dissection.table import UnitTable
-from pellucid.report import words
+from pellucid.report.words import percent
+from pellucid.speech.text import count, listed, number
 
 # Categories of Broden keep one color on every page; others take what is left, in their order.
 COLORS = {"object": 0, "part": 1, "scene": 2, "material": 3, "texture": 4, "color": 5, "colour": 5}
@@ -59,37 +59,6 @@ class Group:
     rows: tuple[Row, ...]
 
 
-def iou(value: float | None) -> str:
-    """Three decimals, and never a zero that is none.
-
-    >>> iou(0.18249), iou(0.0001), iou(0.0), iou(None)
-    ('0.182', '<0.001', '0', '–')
-    """
-    if value is None or not math.isfinite(value):
-        return "–"
-    if value == 0:
-        return "0"
-    return "<0.001" if value < 0.0005 else f"{value:.3f}"
-
-
-def count(number: int, one: str, many: str | None = None) -> str:
-    """A number with its noun.
-
-    >>> count(1, "unit"), count(1200, "unit"), count(0, "category", "categories")
-    ('1 unit', '1,200 units', '0 categories')
-    """
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
-
-
-def listed(names: Sequence[str]) -> str:
-    """Names as a sentence lists them.
-
-    >>> listed(["sky"]), listed(["sky", "sea"]), listed(["sky", "sea", "sand"])
-    ('sky', 'sky and sea', 'sky, sea and sand')
-    """
-    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
-
-
 def shades(categories: Sequence[str]) -> dict[str, int]:
     """Of every category the number of its color; two share one only when there are more than ten."""
     known = {name: COLORS[name] for name in categories if name in COLORS}
@@ -123,7 +92,7 @@ def meaning(table: UnitTable, threshold: float, where: str = "this layer") -> tu
     pictures, concepts = table.facts.get("images", fact(table, "concepts", "images")), len(table.concepts)
     which = f"{pictures:,} pictures" if isinstance(pictures, int) else "many pictures"
     share = fact(table, "settings", "quantile")
-    strong = f" (its top {words.percent(min(share, 1 - share))})" if _is_share(share) else ""
+    strong = f" (its top {percent(min(share, 1 - share))})" if _is_share(share) else ""
     return (
         f"For every unit of {where} we marked the places in {which} where it is most active{strong}, and compared them with "
         f"labels that say what is shown where: {count(concepts, 'concept')} such as {listed(_samples(table))}.",
@@ -146,7 +115,7 @@ def tiles(table: UnitTable, threshold: float) -> tuple[Tile, ...]:
     """The numbers at the top of a layer's page."""
     above = table.detectors(threshold)
     found = int(above.sum())
-    share = f"{words.percent(found / len(table))} of the units" if len(table) else ""
+    share = f"{percent(found / len(table))} of the units" if len(table) else ""
     return (
         Tile(f"{len(table):,}", "units", "Channels of this layer, each with a map of its own."),
         Tile(
@@ -228,12 +197,12 @@ def settings(table: UnitTable) -> tuple[tuple[str, str], ...]:
     rows: list[tuple[str, str]] = [("network", network(table))]
     for group, entries in table.facts.items():
         if not isinstance(entries, Mapping):
-            rows += [(group, words.number(entries))] if group != "network" else []
+            rows += [(group, number(entries))] if group != "network" else []
             continue
         for key, value in entries.items():
             if (group, key) != ("network", "name"):
                 label = SETTINGS.get(str(key), str(key)) if group == "settings" else f"{group}: {key}"
-                rows.append((label, f"{str(value)[:16]}…" if key == "sha256" else words.number(value)))
+                rows.append((label, f"{str(value)[:16]}…" if key == "sha256" else number(value)))
     if table.held_out is not None:
         fit, held = table.held_out.images
         rows.append(("pictures to choose on, and held out", f"{fit:,} and {held:,}"))

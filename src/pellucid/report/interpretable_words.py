@@ -5,7 +5,6 @@ Everything follows from a `PartTable`; what it does not hold is left out.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +15,8 @@ from pellucid.data.parts.source import PartKey
 from pellucid.interpretable.parts.filters import FilterHere
 from pellucid.interpretable.parts.table import PartTable
 from pellucid.report.dissection_words import Tile
+from pellucid.report.words import percent
+from pellucid.speech.text import count
 
 CLEAR = 0.5  # share of pictures with the part from which on a filter is said to point at it
 ANY = "object"  # the class of sets that name none
@@ -52,9 +53,7 @@ def share(value: float | None) -> str:
     >>> share(0.5), share(0.004), share(float("nan"))
     ('50\xa0%', '0.4\xa0%', '–')
     """
-    if value is None or not math.isfinite(value):
-        return "–"
-    return f"{100 * value:.{1 if 0 < value < 0.095 else 0}f}\N{NO-BREAK SPACE}%"
+    return percent(value, 1 if value is not None and 0 < value < 0.095 else 0)
 
 
 def diagonal(value: float | None) -> str:
@@ -63,12 +62,7 @@ def diagonal(value: float | None) -> str:
     >>> diagonal(0.0553)
     '5.5\xa0%'
     """
-    return "–" if value is None or not math.isfinite(value) else f"{100 * value:.1f}\N{NO-BREAK SPACE}%"
-
-
-def plural(number: int, noun: str) -> str:
-    """As "1 filter", "2 filters"."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+    return percent(value)
 
 
 def clear(table: PartTable) -> np.ndarray[Any, np.dtype[np.bool_]]:
@@ -87,7 +81,7 @@ def headline(table: PartTable) -> str:
     many, total = int(clear(table).sum()), len(table)
     if not many:
         return f"None of the {total:,} filters points at one part"
-    return f"{many:,} of {plural(total, 'filter')} {'points' if many == 1 else 'point'} at one part"
+    return f"{many:,} of {count(total, 'filter')} {'points' if many == 1 else 'point'} at one part"
 
 
 def meaning(table: PartTable) -> list[str]:

@@ -1,30 +1,16 @@
 # ruff: noqa: D102 (a phrase is called what it says; what it tells is in `pellucid.explanation.clauses`)
-"""Chinese: the same clauses as in `pellucid.speech.english`, of the same facts; and the words of the embedded world."""
+"""Chinese: the same clauses as in `pellucid.speech.english`, of the same facts."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from pellucid.speech import wording as w
-from pellucid.speech.english import English
-
-# Classes and concepts of `pellucid.world.vocabulary`.
-WORLD: Mapping[str, str] = {
-    "airliner": "客机", "helicopter": "直升机", "sailboat": "帆船", "cargo ship": "货船", "car": "汽车", "truck": "卡车",
-    "bicycle": "自行车", "bird": "鸟", "fish": "鱼", "house": "房屋", "sky": "天空", "open sea": "海面",
-    "underwater": "水下", "road": "道路", "city": "城市", "forest": "森林", "desert": "沙漠", "snow": "雪地", "cloud": "云",
-    "sun": "太阳", "water": "水", "tree": "树", "building": "楼房", "grass": "草地", "sand": "沙地", "air": "空气",
-    "road surface": "路面", "snow cover": "积雪", "mountain": "山", "rock": "岩石", "plant": "植物", "post": "柱子",
-    "wheel": "车轮", "window": "窗", "wing": "翼", "tail": "尾部", "hull": "船体", "door": "门", "fin": "鳍", "eye": "眼睛",
-    "sail": "帆", "mast": "桅杆", "rotor": "旋翼", "cabin": "舱室", "roof": "顶部", "fuselage": "机身", "engine": "发动机",
-    "skid": "滑橇", "flag": "旗", "container": "集装箱", "chimney": "烟囱", "lamp": "灯", "bumper": "保险杠",
-    "frame": "车架", "saddle": "车座", "handlebar": "车把", "pedal": "脚踏", "body": "躯干", "head": "头部", "beak": "喙",
-    "leg": "腿", "mouth": "嘴", "wall": "墙", "metal": "金属", "wood": "木材", "glass": "玻璃", "fabric": "织物",
-    "feather": "羽毛", "stone": "石材", "solid": "纯色", "striped": "条纹", "dotted": "圆点", "checked": "方格",
-    "zigzag": "锯齿纹", "grid": "网格", "black": "黑色", "blue": "蓝色", "brown": "棕色", "gray": "灰色", "green": "绿色",
-    "orange": "橙色", "pink": "粉色", "purple": "紫色", "red": "红色", "white": "白色", "yellow": "黄色",
-}  # fmt: skip
+from pellucid.speech import text
+from pellucid.speech.english import English, Named, Speaking
+from pellucid.speech.labels import CHINESE
+from pellucid.speech.pages_chinese import PAGE
+from pellucid.speech.speaking import Left
 
 UNREADABLE = {
     "negative": "所有证据都不支持该类别",
@@ -33,66 +19,82 @@ UNREADABLE = {
     "not finite": "热图中含有 NaN 或无穷大",
 }
 FAITHFUL = {
-    "better": "该热图**优于中心光斑**",
-    "as good": "该热图**只与中心光斑相当**，不能证明什么",
-    "worse": "该热图**不如中心光斑**，此处请勿依赖它",
+    "better": "**优于中心光斑**",
+    "as good": "**只与中心光斑相当**",
+    "worse": "**不如中心光斑**",
 }
-UNITS = {"probability": "概率", "score": "得分"}
-PLACES = {
-    "upper left": "左上部", "upper middle": "中上部", "upper right": "右上部", "left side": "左侧", "center": "中央",
-    "right side": "右侧", "lower left": "左下部", "lower middle": "中下部", "lower right": "右下部",
-}  # fmt: skip
+ADVICE = {"as good": "，不能证明什么", "worse": "，此处请勿依赖它"}
+KINDS = {"probability": "概率", "score": "得分"}
 # Criteria are named by their keys, as on the page.
 
 
 class Chinese(English):
-    """Says clauses in Chinese. ``names``: Chinese words for names; others stay as they are."""
+    """Says clauses in Chinese. Names without a Chinese word stay as they are."""
 
-    code, gap = "zh", ""
+    code, html, gap = "zh", "zh-Hans", ""
+    labels = CHINESE
+    page = PAGE
+    places: Mapping[str, str] = {
+        "upper left": "左上部", "upper middle": "中上部", "upper right": "右上部", "left side": "左侧", "center": "中央",
+        "right side": "右侧", "lower left": "左下部", "lower middle": "中下部", "lower right": "右下部",
+    }  # fmt: skip
 
-    def share(self, value: float) -> str:
-        return w.percent(value).replace(" %", "%")
+    def share(self, value: float, digits: int = 0) -> str:
+        return text.percent(value, digits).replace(" %", "%")
 
     def listed(self, words: Sequence[str]) -> str:
-        return words[0] if len(words) == 1 else "、".join(words[:-1]) + "和" + words[-1]
+        return text.listed(words, "和", "、")
+
+    def bracketed(self, label: str) -> str:
+        return self.name(label).replace("（", "［").replace("）", "］")
 
     def prediction(self, first: str, probability: float) -> str:
         return f"分类结果为**{self.name(first)}**（{self.share(probability)}）。"
 
-    def explained(self, first: str, probability: float, target: str, value: float, unit: str) -> str:
-        return f"{self.prediction(first, probability)}此处解释的是**{self.name(target)}**（{self.amount(value, unit)}）。"
+    def explained(self, first: str, probability: float, target: str, value: float, kind: str) -> str:
+        return f"{self.prediction(first, probability)}此处解释的是**{self.name(target)}**（{self.amount(value, kind)}）。"
 
     def second(self, unsure: bool, name: str, probability: float) -> str:
         if unsure:
             return f"网络并不确定：{self.name(name)}的概率为{self.share(probability)}。"
         return f"其次是{self.name(name)}，概率为{self.share(probability)}。"
 
-    def region(self, layer: str, deepest: bool, area: float, place: str) -> str:
-        return f"{_at(layer, deepest)}，一半的证据落在图片{self.share(area)}的面积上，位于{PLACES[place]}。"
+    def synonym(self, name: str, probability: float, together: float) -> str:
+        return f"{self.name(name)}是同一事物的另一个名称，概率为{self.share(probability)}：合计{self.share(together)}。"
+
+    def region(self, layer: str, deepest: bool, area: float, places: Sequence[str]) -> str:
+        where = f"位于{self.listed([self.places[place] for place in places])}" if places else "分散各处"
+        return f"{_at(layer, deepest)}，一半的证据落在图片{self.share(area)}的面积上，{where}。"
 
     def no_region(self, layer: str, deepest: bool, status: str) -> str:
         return f"无法指出区域：{_at(layer, deepest)}，{UNREADABLE.get(status, '没有正向证据')}。"
 
-    def insensitive(self, correlation: float) -> str:
-        alike = f"把网络的上半部分随机化后，热图几乎不变（秩相关系数{w.number(correlation)}）"
+    def insensitive(self, correlation: float, spread: float | None) -> str:
+        alike = f"把网络的上半部分随机化后，热图几乎不变（秩相关系数{text.measured(correlation, spread)}）"
         return f"{alike}：它显示的更多是**图片**，而不是决策。"
 
-    def flat(self, unit: str, low: float, high: float) -> str:
+    def flat(self, kind: str, low: float, high: float) -> str:
         return (
-            f"无论移除哪些像素，{UNITS[unit]}都保持在{self.amount(low, unit)}与{self.amount(high, unit)}之间：无法据此判断热图"
+            f"无论移除哪些像素，{KINDS[kind]}都保持在{self.amount(low, kind)}与{self.amount(high, kind)}之间：无法据此判断热图"
             "是否正确。"
         )
 
     def compared(
-        self, unit: str, ours: Mapping[str, float], theirs: Mapping[str, float], verdict: str
+        self, kind: str, ours: Mapping[str, float], theirs: Mapping[str, float], verdicts: Mapping[str, str]
     ) -> str:
         deletion, insertion, other, others = (
-            self.amount(area[kind], unit) for area in (ours, theirs) for kind in ("deletion", "insertion")
+            self.amount(area[each], kind) for area in (ours, theirs) for each in ("deletion", "insertion")
         )
-        return (
-            f"按热图的顺序移除像素，平均{UNITS[unit]}为{deletion}，按同样顺序恢复像素则为{insertion}（按中心光斑的顺序为{other}和"
-            f"{others}）：{FAITHFUL[verdict]}。"
+        numbers = (
+            f"按热图的顺序移除像素，平均{KINDS[kind]}为{deletion}（按中心光斑的顺序为{other}），按同样顺序恢复像素则为{insertion}"
+            f"（{others}）"
         )
+        if not verdicts:
+            return f"{numbers}。"
+        first, then = verdicts["deletion"], verdicts["insertion"]
+        if first == then:
+            return f"{numbers}：两项检验中该热图都{FAITHFUL[first]}{ADVICE.get(first, '')}。"
+        return f"{numbers}：移除时该热图{FAITHFUL[first]}，恢复时{FAITHFUL[then]}。"
 
     def on_object(self, name: str, inside: float, best: float, area: float) -> str:
         return (
@@ -106,51 +108,81 @@ class Chinese(English):
     def other_object(self, name: str, target: str) -> str:
         return f"那里的物体是{self.name(name)}，不是{self.name(target)}。"
 
-    def no_neuron(self, criterion: str) -> str:
+    def no_unit(self, criterion: str) -> str:
         return f"该层没有任何一个神经元的{criterion}得分为正。"
 
+    def none_cited(self, layer: str, deepest: bool, criterion: str, count: int) -> str:
+        where = "在最深的阶段" if deepest else f"在{self.name(layer)}"
+        return (
+            f"{where}，不能说{criterion}得分最高的{count}个神经元支撑了结果：移除其中任何一个，得分都不下降。"
+        )
+
     def carried(
-        self, layer: str, deepest: bool, units: Sequence[tuple[int, str | None]], share: float, criterion: str,
-        total: int, effect: Mapping[str, float] | None, target: str, probable: bool,
+        self, layer: str, deepest: bool, units: Sequence[Named], share: float,
+        criterion: str, total: int, effect: Mapping[str, Any] | None, target: str, probable: bool,
     ) -> str:  # fmt: skip
-        where = "在最深的阶段" if deepest else f"在{layer}"
-        text = f"{where}，神经元{self.labeled(units)}占{total}个神经元{criterion}得分的{self.share(share)}"
+        where = "在最深的阶段" if deepest else f"在{self.name(layer)}"
+        told = f"{where}，神经元{self.labeled(layer, units)}占{total:,}个神经元{criterion}得分的{self.share(share)}"
         if effect is None:
-            return text + "。"
+            return told + "。"
         random = "随机移除一个" if len(units) == 1 else "随机移除同样多个"
-        text += (
-            f"；移除后{self.name(target)}的得分从{w.number(effect['score_before'])}变为**{w.number(effect['score_after'])}**"
-            f"（{random}：{w.number(effect['score_random'])}）"
+        others = text.measured(effect["score_random"], effect["score_spread"])
+        told += (
+            f"；移除后{self.name(target)}的得分从{text.number(effect['score_before'])}变为"
+            f"**{text.number(effect['score_after'])}**（{random}：{others}）"
         )
         if not probable:
-            return text + "。"
-        after, others = self.share(effect["after"]), self.share(effect["random"])
-        return f"{text}，概率从{self.share(effect['before'])}变为**{after}**（{others}）。"
+            return told + "。"
+        after, at_random = self.share(effect["after"]), self.share(effect["random"])
+        return f"{told}，概率从{self.share(effect['before'])}变为**{after}**（{at_random}）。"
 
-    def labeled(self, units: Sequence[tuple[int, str | None]]) -> str:
-        names = [None if concept is None else self.bracketed(concept) for _, concept in units]
-        if len(units) > 1 and names[0] is not None and len(set(names)) == 1:
-            return self.listed([f"**{unit}**" for unit, _ in units]) + f"（均为{names[0]}）"
-        pairs = zip([f"**{unit}**" for unit, _ in units], names, strict=True)
-        return self.listed([unit + (f"（{name}）" if name else "") for unit, name in pairs])
+    def labeled(self, layer: str, units: Sequence[Named]) -> str:
+        names = [self.called(concept, strength) for _, concept, strength in units]
+        numbers = [self.unit(layer, unit, stressed=True) for unit, _, _ in units]
+        if len(units) > 1 and names[0] and len(set(names)) == 1:
+            return f"{self.listed(numbers)}（均为{names[0]}）"
+        pairs = zip(numbers, names, strict=True)
+        return self.listed([number + (f"（{name}）" if name else "") for number, name in pairs])
+
+    def called(self, concept: str | None, strength: str | None) -> str:
+        if concept is None:
+            return ""
+        return f"{'可能是' if strength == 'weak' else ''}{self.bracketed(concept)}"
+
+    def saturated(self, fall: float) -> str:
+        return f"得分下降了{self.share(fall)}；概率几乎不变，因为它已**饱和**。"
+
+    def made_up(self, together: float, alone: float) -> str:
+        return (
+            f"概率几乎不变：其他神经元弥补了它们，一起移除时得分只下降{text.number(together)}，而逐个移除合计下降"
+            f"{text.number(alone)}。"
+        )
 
     def hardly(self) -> str:
-        return "概率几乎不变：其他神经元弥补了它们。"
+        return "结果几乎不取决于这些神经元。"
 
     def unnamed(self, one: bool, images: int | None, threshold: float) -> str:
         who = "它" if one else "它们"
-        return f"没有已知的概念能说明{who}：在{_over(images)}上没有一个吻合得好（IoU均不超过{w.number(threshold)}）。"
+        return f"没有已知的概念能说明{who}：在{_over(images)}上没有一个吻合得好（IoU均不超过{text.number(threshold)}）。"
 
-    def bracketed(self, label: str) -> str:
-        return self.name(label).replace("（", "［").replace("）", "］")
-
-    def named(self, one: bool, images: int | None, low: float, high: float, others: Sequence[int]) -> str:
+    def named(
+        self,
+        one: bool,
+        images: int | None,
+        low: float,
+        high: float,
+        layer: str,
+        others: Sequence[int],
+        weak: bool,
+    ) -> str:
         ends = [f"{low:.2f}", f"{high:.2f}"]
         overlap = ends[0] if ends[0] == ends[1] else "至".join(ends)
-        text = f"括号内是神经元在{_over(images)}上响应最强的概念（重叠度IoU：{overlap}），这并不证明本次决策用到了它。"
+        told = f"括号内是神经元在{_over(images)}上响应最强的概念（重叠度IoU：{overlap}），这并不证明本次决策用到了它。"
+        if weak:
+            told += "“可能是”：在预留图片上该名称不成立。"
         if others:
-            text += f"神经元{self.listed([str(unit) for unit in others])}没有已知的概念。"
-        return text
+            told += f"{self._units(layer, others)}没有已知的概念。"
+        return told
 
     def parts(self, count: int, share: float | None) -> str:
         order = "" if count == 1 else "，影响最大的在前"
@@ -160,30 +192,30 @@ class Chinese(English):
         return f"{self.share(share)}的证据落在{number}部件上{order}："
 
     def part(
-        self, name: str, color: str | None, share: float | None, before: Any, after: Any, neurons: Any, first: bool,
-        last: bool,
+        self, name: str, color: str | None, share: float | None, before: Left, after: Left, probable: bool,
+        units: Mapping[str, Any] | None, first: bool, last: bool,
     ) -> str:  # fmt: skip
         tinted = f"{self.name(color)}的" if color else ""
         told = [] if share is None or (first and last) else [self.share(share)]
-        told.append(f"填补后{self.change(before, after)}")
-        if neurons:
-            told.append(self.removed(**neurons))
-        return f"{tinted}**{self.name(name)}**（{'；'.join(told)}）{'。' if last else '，'}"
+        told.append(f"填补后{self.change(before, after, probable)}")
+        if units:
+            told.append(self.removed(**units, probable=probable))
+        return f"{tinted}{self.part_name(name)}（{'；'.join(told)}）{'。' if last else '，'}"
 
-    def removed(self, units: Sequence[int], layer: str, left: Any) -> str:
-        who = f"移除{layer}的神经元{self.listed([str(unit) for unit in units])}后"
-        if left.probability is None:
-            return f"{who}为{w.number(left.score)}"
-        return f"{who}分别为{w.number(left.score)}和{self.share(left.probability)}"
+    def removed(self, units: Sequence[int], layer: str, left: Left, probable: bool) -> str:
+        who = f"移除{self.name(layer)}的{self._units(layer, units)}后"
+        if left.probability is None or not probable:
+            return f"{who}为{text.number(left.score)}"
+        return f"{who}分别为{text.number(left.score)}和{self.share(left.probability)}"
 
-    def change(self, before: Any, after: Any) -> str:
-        text = f"得分{_moves(before.score, after.score, w.number, True)}"
-        if after.probability is None:
-            return text
-        return f"{text}，概率{_moves(before.probability, after.probability, self.share, False)}"
+    def change(self, before: Left, after: Left, probable: bool = True) -> str:
+        told = f"得分{_moves(before.score, after.score, text.number, True)}"
+        if after.probability is None or before.probability is None or not probable:
+            return told
+        return f"{told}，概率{_moves(before.probability, after.probability, self.share, False)}"
 
     def around(
-        self, scene: str | None, color: str | None, share: float | None, before: Any, after: Any
+        self, scene: str | None, color: str | None, share: float | None, before: Left, after: Left
     ) -> str:
         about = [f"**{self.name(scene)}**"] if scene else []
         about += [f"以{self.name(color)}为主"] if color else []
@@ -192,7 +224,7 @@ class Chinese(English):
         return f"{what}{held}填补后{self.change(before, after)}。"
 
     def background(
-        self, most: bool, scene: str | None, weight: float, thing: Any, surroundings: Any, before: Any
+        self, most: bool, scene: str | None, weight: float, thing: Left, surroundings: Left, before: Left
     ) -> str:
         named = f"（{self.name(scene)}）" if scene else ""
         said = "比物体本身更能决定结果" if most else "对结果有很大作用"
@@ -204,46 +236,37 @@ class Chinese(English):
     def outside(self, share: float, best: float) -> str:
         return f"{self.share(share)}的证据落在**物体之外**；在这样的网格上至少会有{self.share(best)}。"
 
-    def no_single(self, count: int, name: str, before: Any, after: Any) -> str:
+    def no_single(self, count: int, name: str, lowers: bool, before: Left, after: Left) -> str:
+        lead = "**没有哪一个部件能单独解释这一结果**"
+        if not lowers:
+            which = f"找到的{count}个部件中任何一个" if count > 1 else "唯一找到的部件"
+            return f"{lead}：填补{which}，得分都不下降。"
         found = (
-            f"找到的{count}个部件中{self.name(name)}影响最大，但"
+            f"找到的{count}个部件中{self.part_name(name)}影响最大，但"
             if count > 1
-            else f"只找到{self.name(name)}，而"
+            else f"只找到{self.part_name(name)}，而"
         )
-        return f"**没有哪一个部件能单独解释这一结果**：{found}填补后{self.change(before, after)}。"
+        return f"{lead}：{found}填补后{self.change(before, after)}。"
 
     def none_found(self, known: int) -> str:
         return f"**无法说出任何部件**：识别器认识{known}种部件，在这张图片中一种也不能确定。"
 
-    def absent(self, name: str, probability: float, units: Sequence[int], layer: str, one: bool) -> str:
+    def absent(self, name: str, probability: float, units: Sequence[int], layer: str) -> str:
         return (
-            f"没有发现**{self.name(name)}**（概率{self.share(probability)}），尽管{layer}的神经元"
-            f"{self.listed([str(unit) for unit in units])}在别的图片中对它有响应。"
+            f"没有发现**{self.name(name)}**（概率{self.share(probability)}），尽管{self.name(layer)}的"
+            f"{self._units(layer, units)}在别的图片中对它有响应。"
         )
 
     def pattern(
-        self,
-        concepts: Sequence[str],
-        units: Sequence[int],
-        name: str,
-        share: float,
-        rest: float,
-        held_out: bool,
-        several: bool,
-    ) -> str:
+        self, concepts: Sequence[str], units: Sequence[int], layer: str, name: str, share: float, rest: float,
+        held_out: bool, several: bool,
+    ) -> str:  # fmt: skip
         together = "同时出现在" if several else "出现在"
         pictures = f"{self.share(share)}的{'预留' if held_out else ''}{self.name(name)}图片"
-        return (
-            f"**{self.pattern_name(concepts, units)}**{together}{pictures}和{self.share(rest)}的其他图片中。"
-        )
-
-    def pattern_name(self, concepts: Sequence[str], units: Sequence[int]) -> str:
-        if not concepts:
-            return f"神经元{self.listed([str(unit) for unit in units])}"
-        return " + ".join([self.name(name) for name in concepts] + [f"神经元{unit}" for unit in units])
+        return f"**{self.pattern_name(concepts, units, layer)}**{together}{pictures}和{self.share(rest)}的其他图片中。"
 
     def because(self, other: str, margin: float, parts: Sequence[tuple[str, float]]) -> str:
-        behind = f"之所以不是{self.name(other)}（落后{w.number(margin)}）"
+        behind = f"之所以不是{self.name(other)}（落后{text.number(margin)}）"
         return f"{behind}，是因为{self._drops(parts)}：括号内是填补后领先优势减少的量。"
 
     def although(self, target: str, other: str, margin: float, parts: Sequence[tuple[str, float]]) -> str:
@@ -251,43 +274,53 @@ class Chinese(English):
         return f"{self.why_not(other, margin)}{speaking}：括号内是填补后差距减少的量。"
 
     def why_not(self, other: str, margin: float) -> str:
-        return f"为什么不是{self.name(other)}？它{'落后' if margin >= 0 else '领先'}{w.number(abs(margin))}。"
+        return (
+            f"为什么不是{self.name(other)}？它{'落后' if margin >= 0 else '领先'}{text.number(abs(margin))}。"
+        )
 
     def for_other(self, other: str, parts: Sequence[tuple[str, float]]) -> str:
         return f"支持{self.name(other)}的是{self._drops(parts)}，计量方式相同。"
 
-    def neurons_against(
-        self, target: str, other: str, layer: str, units: Sequence[tuple[int, str | None, float]]
-    ) -> str:
+    def units_against(self, target: str, other: str, layer: str, units: Sequence[Speaking]) -> str:
         return (
-            f"在{layer}的神经元中，{self._neurons(units)}最支持{self.name(target)}而不支持{self.name(other)}：括号内是移除后差距"
-            "减少的量。"
+            f"在{self.name(layer)}的神经元中，{self._speaking(layer, units)}最支持{self.name(target)}而不支持"
+            f"{self.name(other)}：括号内是移除后差距减少的量。"
         )
 
-    def neurons_for(self, other: str, layer: str, units: Sequence[tuple[int, str | None, float]]) -> str:
-        return f"支持{self.name(other)}的是{layer}的{self._neurons(units)}。"
+    def units_for(self, other: str, layer: str, units: Sequence[Speaking]) -> str:
+        return f"支持{self.name(other)}的是{self.name(layer)}的{self._speaking(layer, units)}。"
 
-    def _drops(self, parts: Sequence[tuple[str, float]]) -> str:
-        return self.listed([f"**{self.name(name)}**（{w.number(abs(drop))}）" for name, drop in parts])
+    def parts_turn(self, other: str, names: Sequence[str], margin: float) -> str:
+        told = self.listed([self.part_name(name) for name in names])
+        return f"若填补{told}，{self.name(other)}将以{text.number(margin)}领先。"
 
-    def _neurons(self, units: Sequence[tuple[int, str | None, float]]) -> str:
-        told = [
-            f"**{unit}**（{self.bracketed(concept) + '，' if concept else ''}{w.number(abs(drop))}）"
-            for unit, concept, drop in units
-        ]
-        return f"神经元{self.listed(told)}"
+    def units_turn(self, other: str, layer: str, units: Sequence[int], margin: float) -> str:
+        return f"若移除{self._units(layer, units, stressed=True)}，{self.name(other)}将以{text.number(margin)}领先。"
 
-    def would_change(self, other: str, what: str, names: Sequence[Any], margin: float) -> str:
-        told = self.listed([f"**{self.name(each) if isinstance(each, str) else each}**" for each in names])
-        deed = f"填补{told}" if what == "parts" else f"移除神经元{told}"
-        return f"若{deed}，{self.name(other)}将以{w.number(margin)}领先。"
+    def parts_stay(self, target: str, other: str, count: int, margin: float) -> str:
+        return f"即使填补全部{count}个部件，{self._ahead(target, other, margin)}"
 
-    def would_stay(self, target: str, other: str, what: str, count: int, margin: float) -> str:
-        deed = f"填补全部{count}个部件" if what == "parts" else f"移除全部{count}个这样的神经元"
-        return f"即使{deed}，{self.name(target)}仍领先{self.name(other)}{w.number(margin)}。"
+    def units_stay(self, target: str, other: str, count: int, margin: float) -> str:
+        return f"即使移除全部{count}个这样的神经元，{self._ahead(target, other, margin)}"
 
     def unexplained(self, other: str) -> str:
         return f"无法说出是哪些部件把它与{self.name(other)}区分开：这张图片中没有已知的部件。"
+
+    def _ahead(self, target: str, other: str, margin: float) -> str:
+        return f"{self.name(target)}仍领先{self.name(other)}{text.number(margin)}。"
+
+    def _drops(self, parts: Sequence[tuple[str, float]]) -> str:
+        return self.listed([f"{self.part_name(name)}（{text.number(abs(drop))}）" for name, drop in parts])
+
+    def _units(self, layer: str, units: Sequence[int], stressed: bool = False) -> str:
+        return f"神经元{self.listed([self.unit(layer, unit, stressed) for unit in units])}"
+
+    def _speaking(self, layer: str, units: Sequence[Speaking]) -> str:
+        told = []
+        for unit, concept, strength, drop in units:
+            about = [each for each in (self.called(concept, strength), text.number(abs(drop))) if each]
+            told.append(f"{self.unit(layer, unit, stressed=True)}（{'，'.join(about)}）")
+        return f"神经元{self.listed(told)}"
 
 
 def _moves(before: float, after: float, shown: Callable[[float], str], start: bool) -> str:
@@ -301,4 +334,4 @@ def _over(images: int | None) -> str:
 
 
 def _at(layer: str, deepest: bool) -> str:
-    return f"在最深的阶段（{layer}）" if deepest else f"在{layer}"
+    return f"在最深的阶段（{text.name(layer)}）" if deepest else f"在{text.name(layer)}"

@@ -1,8 +1,8 @@
 # ruff: noqa: D102 (a phrase is called what it says; what it tells is in `pellucid.explanation.clauses`)
-"""English: one function for each thing a clause can say, from its facts to a text that may mark words as ``**bold**``.
+"""English: one function for each thing a clause can say, from its facts to a marked text (`pellucid.speech.text`).
 
-`pellucid.speech.chinese` says the same things of the same facts. Neither measures, and neither leaves a fact out that the
-other tells. ``Effect`` facts are what is left of the target: ``score`` and ``probability`` (None where there is none).
+`pellucid.speech.chinese` says the same things of the same facts. Neither measures, and neither leaves a fact out that the other
+tells. Facts called ``before``, ``after``, ``left`` … are `Left`: what is left of the target.
 """
 
 from __future__ import annotations
@@ -10,80 +10,91 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from pellucid.speech import wording as w
+from pellucid.speech import text
+from pellucid.speech.speaking import Left, Speaker
+
+Named = tuple[
+    int, str | None, str | None
+]  # a unit, its concept, and whether it is "weak" on held-out pictures
+Speaking = tuple[
+    int, str | None, str | None, float
+]  # the same, and what removing the unit takes from a difference
+
+# Why a map cannot be read, by its status.
+UNREADABLE = {
+    "negative": "all evidence speaks against the target",
+    "constant": "the map is the same everywhere and points nowhere",
+    "zero": "the map is zero everywhere",
+    "not finite": "the map holds NaN or infinity",
+}
 
 # What the comparison with a center blob comes to.
-FAITHFUL = w.FAITHFUL
+FAITHFUL = {
+    "better": "**better than a center blob**",
+    "as good": "**only as good as a center blob**",
+    "worse": "**worse than a center blob**",
+}
+ADVICE = {"as good": ", which proves nothing either way", "worse": ", so do not rely on it here"}
 
 
-class English:
-    """Says clauses in English. ``names``: other words for names; English needs none."""
-
-    code, gap = "en", " "
-
-    def __init__(self, names: Mapping[str, str] | None = None) -> None:
-        self.names = names or {}
-
-    def name(self, label: str) -> str:
-        """A name as this language has it, which cannot break the markup."""
-        return w.name(self.names.get(label, label))
-
-    def bracketed(self, label: str) -> str:
-        """The same for round brackets: its own become square ones."""
-        return w.bracketed(self.names.get(label, label))
-
-    def share(self, value: float) -> str:
-        """A share as a percentage."""
-        return w.percent(value)
-
-    def listed(self, words: Sequence[str]) -> str:
-        """ "a, b and c"."""
-        return w.listed(list(words))
-
-    def amount(self, value: float, unit: str) -> str:
-        """A probability as a percentage, a score as a number."""
-        return self.share(value) if unit == "probability" else w.number(value)
+class English(Speaker):
+    """Says clauses in English."""
 
     def prediction(self, first: str, probability: float) -> str:
         return f"Classified as **{self.name(first)}** ({self.share(probability)})."
 
-    def explained(self, first: str, probability: float, target: str, value: float, unit: str) -> str:
-        return f"{self.prediction(first, probability)} Explained here: **{self.name(target)}** ({self.amount(value, unit)})."
+    def explained(self, first: str, probability: float, target: str, value: float, kind: str) -> str:
+        return f"{self.prediction(first, probability)} Explained here: **{self.name(target)}** ({self.amount(value, kind)})."
 
     def second(self, unsure: bool, name: str, probability: float) -> str:
         if unsure:
             return f"The network is unsure: {self.name(name)} has {self.share(probability)}."
         return f"Second comes {self.name(name)} with {self.share(probability)}."
 
-    def region(self, layer: str, deepest: bool, area: float, place: str) -> str:
-        return f"Half of the evidence {_at(layer, deepest)} lies on {self.share(area)} of the picture, {_in(place)}."
-
-    def no_region(self, layer: str, deepest: bool, status: str) -> str:
-        reason = w.UNREADABLE.get(status, "there is no positive evidence")
-        return f"No region can be named: {_at(layer, deepest)} {reason}."
-
-    def insensitive(self, correlation: float) -> str:
+    def synonym(self, name: str, probability: float, together: float) -> str:
         return (
-            "With the upper half of the network randomized the map stays much the same (rank correlation "
-            f"{w.number(correlation)}): it shows the **picture** more than the decision."
+            f"{self.share(probability)} go to {self.name(name)}, another name for the same: "
+            f"{self.share(together)} together."
         )
 
-    def flat(self, unit: str, low: float, high: float) -> str:
+    def region(self, layer: str, deepest: bool, area: float, places: Sequence[str]) -> str:
+        where = self.listed([_in(place) for place in places]) if places else "spread over it"
         return (
-            f"Whichever pixels are removed, the {unit} stays between {self.amount(low, unit)} and "
-            f"{self.amount(high, unit)}: that cannot tell whether the map is right."
+            f"Half of the evidence {_at(layer, deepest)} lies on {self.share(area)} of the picture, {where}."
+        )
+
+    def no_region(self, layer: str, deepest: bool, status: str) -> str:
+        reason = UNREADABLE.get(status, "there is no positive evidence")
+        return f"No region can be named: {_at(layer, deepest)} {reason}."
+
+    def insensitive(self, correlation: float, spread: float | None) -> str:
+        return (
+            "With the upper half of the network randomized the map stays much the same (rank correlation "
+            f"{text.measured(correlation, spread)}): it shows the **picture** more than the decision."
+        )
+
+    def flat(self, kind: str, low: float, high: float) -> str:
+        return (
+            f"Whichever pixels are removed, the {kind} stays between {self.amount(low, kind)} and "
+            f"{self.amount(high, kind)}: that cannot tell whether the map is right."
         )
 
     def compared(
-        self, unit: str, ours: Mapping[str, float], theirs: Mapping[str, float], verdict: str
+        self, kind: str, ours: Mapping[str, float], theirs: Mapping[str, float], verdicts: Mapping[str, str]
     ) -> str:
         deletion, insertion, other, others = (
-            self.amount(area[kind], unit) for area in (ours, theirs) for kind in ("deletion", "insertion")
+            self.amount(area[each], kind) for area in (ours, theirs) for each in ("deletion", "insertion")
         )
-        return (
-            f"Removing pixels in the map's order leaves a {unit} of {deletion} on average, bringing them back {insertion} "
-            f"(in a center blob's order {other} and {others}): {FAITHFUL[verdict]}."
+        numbers = (
+            f"Removing pixels in the map's order leaves a {kind} of {deletion} on average ({other} in a center blob's), "
+            f"bringing them back {insertion} ({others})"
         )
+        if not verdicts:
+            return f"{numbers}."
+        first, then = verdicts["deletion"], verdicts["insertion"]
+        if first == then:
+            return f"{numbers}: by both the map is {FAITHFUL[first]}{ADVICE.get(first, '')}."
+        return f"{numbers}: removing, the map is {FAITHFUL[first]}, bringing back {FAITHFUL[then]}."
 
     def on_object(self, name: str, inside: float, best: float, area: float) -> str:
         return (
@@ -97,64 +108,97 @@ class English:
     def other_object(self, name: str, target: str) -> str:
         return f"The object there is the {self.name(name)}, not the {self.name(target)}."
 
-    def no_neuron(self, criterion: str) -> str:
+    def no_unit(self, criterion: str) -> str:
         return f"No single neuron of this layer has a positive {criterion} score."
 
+    def none_cited(self, layer: str, deepest: bool, criterion: str, count: int) -> str:
+        where = "In the deepest stage" if deepest else f"At {self.name(layer)}"
+        who = f"the {count} neurons" if count > 1 else "the one neuron"
+        it = "any of them" if count > 1 else "it"
+        return (
+            f"{where} {who} with the highest {criterion} scores cannot be said to carry it: without {it} the score does not "
+            "fall."
+        )
+
     def carried(
-        self, layer: str, deepest: bool, units: Sequence[tuple[int, str | None]], share: float, criterion: str,
-        total: int, effect: Mapping[str, float] | None, target: str, probable: bool,
+        self, layer: str, deepest: bool, units: Sequence[Named], share: float, criterion: str, total: int,
+        effect: Mapping[str, Any] | None, target: str, probable: bool,
     ) -> str:  # fmt: skip
         one = len(units) == 1
-        label = self.labeled(units)
+        label = self.labeled(layer, units)
         who = f"neuron {label} carries" if one else f"neurons {label} carry"
-        where = "In the deepest stage" if deepest else f"At {layer}"
-        text = f"{where} {who} {self.share(share)} of the {criterion} score of {total} neurons"
+        where = "In the deepest stage" if deepest else f"At {self.name(layer)}"
+        told = f"{where} {who} {self.share(share)} of the {criterion} score of {text.count(total, 'neuron')}"
         if effect is None:
-            return text + "."
+            return told + "."
         random = f"without {'one' if one else 'as many'} random"
-        text += (
-            f"; without {'it' if one else 'them'} the score of {self.name(target)} goes from {w.number(effect['score_before'])} "
-            f"to **{w.number(effect['score_after'])}** ({random}: {w.number(effect['score_random'])})"
+        others = text.measured(effect["score_random"], effect["score_spread"])
+        told += (
+            f"; without {'it' if one else 'them'} the score of {self.name(target)} goes from "
+            f"{text.number(effect['score_before'])} to **{text.number(effect['score_after'])}** ({random}: {others})"
         )
         if not probable:
-            return text + "."
+            return told + "."
         return (
-            f"{text} and its probability from {self.share(effect['before'])} to **{self.share(effect['after'])}** "
+            f"{told} and its probability from {self.share(effect['before'])} to **{self.share(effect['after'])}** "
             f"({self.share(effect['random'])})."
         )
 
-    def labeled(self, units: Sequence[tuple[int, str | None]]) -> str:
+    def labeled(self, layer: str, units: Sequence[Named]) -> str:
         """The units' numbers, each with its concept in brackets; once at the end where it is the same for all."""
-        names = [None if concept is None else self.bracketed(concept) for _, concept in units]
-        if len(units) > 1 and names[0] is not None and len(set(names)) == 1:
-            both = "both" if len(units) == 2 else "all"
-            return self.listed([f"**{unit}**" for unit, _ in units]) + f" ({both} {names[0]})"
-        return self.listed(
-            [
-                f"**{unit}**" + (f" ({name})" if name else "")
-                for (unit, _), name in zip(units, names, strict=True)
-            ]
+        names = [self.called(concept, strength) for _, concept, strength in units]
+        numbers = [self.unit(layer, unit, stressed=True) for unit, _, _ in units]
+        if len(units) > 1 and names[0] and len(set(names)) == 1:
+            return f"{self.listed(numbers)} ({'both' if len(units) == 2 else 'all'} {names[0]})"
+        pairs = zip(numbers, names, strict=True)
+        return self.listed([number + (f" ({name})" if name else "") for number, name in pairs])
+
+    def called(self, concept: str | None, strength: str | None) -> str:
+        """What stands in brackets behind a unit: nothing without a concept, "perhaps" before a weak one."""
+        if concept is None:
+            return ""
+        return f"{'perhaps ' if strength == 'weak' else ''}{self.bracketed(concept)}"
+
+    def saturated(self, fall: float) -> str:
+        return (
+            f"The score falls by {self.share(fall)}; the probability hardly moves, for it is **saturated**."
+        )
+
+    def made_up(self, together: float, alone: float) -> str:
+        return (
+            f"The probability hardly changes: other neurons make up for these, which cost {text.number(together)} of the score "
+            f"together and {text.number(alone)} one by one."
         )
 
     def hardly(self) -> str:
-        return "The probability hardly changes: other neurons make up for these."
+        return "The answer hardly depends on these neurons."
 
     def unnamed(self, one: bool, images: int | None, threshold: float) -> str:
         return (
             f"No concept is known for {'it' if one else 'them'}: over {_over(images)} {'it matches' if one else 'they match'} "
-            f"none well (no IoU above {w.number(threshold)})."
+            f"none well (no IoU above {text.number(threshold)})."
         )
 
-    def named(self, one: bool, images: int | None, low: float, high: float, others: Sequence[int]) -> str:
+    def named(
+        self,
+        one: bool,
+        images: int | None,
+        low: float,
+        high: float,
+        layer: str,
+        others: Sequence[int],
+        weak: bool,
+    ) -> str:
         ends = [f"{low:.2f}", f"{high:.2f}"]
-        text = (
+        told = (
             f"In brackets: what {'the' if one else 'a'} neuron responds to most over {_over(images)} (overlap as IoU: "
             f"{ends[0] if ends[0] == ends[1] else ' to '.join(ends)}), which does not prove that this decision used it."
         )
+        if weak:
+            told += " “Perhaps”: on held-out pictures the name does not hold."
         if others:
-            listed = w.listed([str(unit) for unit in others])
-            text += f" No concept is known for neuron{'s' if len(others) > 1 else ''} {listed}."
-        return text
+            told += f" No concept is known for {self._units(layer, others)}."
+        return told
 
     def parts(self, count: int, share: float | None) -> str:
         order = "" if count == 1 else ", the one that matters most first"
@@ -164,33 +208,33 @@ class English:
         return f"{self.share(share)} of the evidence lies on {number}{order}:"
 
     def part(
-        self, name: str, color: str | None, share: float | None, before: Any, after: Any, neurons: Any, first: bool,
-        last: bool,
+        self, name: str, color: str | None, share: float | None, before: Left, after: Left, probable: bool,
+        units: Mapping[str, Any] | None, first: bool, last: bool,
     ) -> str:  # fmt: skip
         tinted = f"{self.name(color)} " if color else ""
         told = [] if share is None or (first and last) else [self.share(share)]
-        told.append(f"filled in, {self.change(before, after)}")
-        if neurons:
-            told.append(self.removed(**neurons))
+        told.append(f"filled in, {self.change(before, after, probable)}")
+        if units:
+            told.append(self.removed(**units, probable=probable))
         lead = "" if first or not last else "and "
-        return f"{lead}{tinted}**{self.name(name)}** ({'; '.join(told)}){'.' if last else ','}"
+        return f"{lead}{tinted}{self.part_name(name)} ({'; '.join(told)}){'.' if last else ','}"
 
-    def removed(self, units: Sequence[int], layer: str, left: Any) -> str:
-        """What is left without the neurons of a part."""
-        who = f"without neuron{'' if len(units) == 1 else 's'} {self.listed([str(unit) for unit in units])} of {layer}"
-        if left.probability is None:
-            return f"{who} it is {w.number(left.score)}"
-        return f"{who} they are {w.number(left.score)} and {self.share(left.probability)}"
+    def removed(self, units: Sequence[int], layer: str, left: Left, probable: bool) -> str:
+        """What is left without the units of a part."""
+        who = f"without {self._units(layer, units)} of {self.name(layer)}"
+        if left.probability is None or not probable:
+            return f"{who} it is {text.number(left.score)}"
+        return f"{who} they are {text.number(left.score)} and {self.share(left.probability)}"
 
-    def change(self, before: Any, after: Any) -> str:
-        """How a fill changes score and probability."""
-        text = f"the score {_moves(before.score, after.score, w.number, 'from ')}"
-        if after.probability is None:
-            return text
-        return f"{text} and the probability {_moves(before.probability, after.probability, self.share, '')}"
+    def change(self, before: Left, after: Left, probable: bool = True) -> str:
+        """How a fill changes the score, and with ``probable`` the probability."""
+        told = f"the score {_moves(before.score, after.score, text.number, 'from ')}"
+        if after.probability is None or before.probability is None or not probable:
+            return told
+        return f"{told} and the probability {_moves(before.probability, after.probability, self.share, '')}"
 
     def around(
-        self, scene: str | None, color: str | None, share: float | None, before: Any, after: Any
+        self, scene: str | None, color: str | None, share: float | None, before: Left, after: Left
     ) -> str:
         about = [f"**{self.name(scene)}**"] if scene else []
         about += [f"mostly {self.name(color)}"] if color else []
@@ -200,7 +244,7 @@ class English:
         return f"{what} hold {self.share(share)}; filled in, {self.change(before, after)}."
 
     def background(
-        self, most: bool, scene: str | None, weight: float, thing: Any, surroundings: Any, before: Any
+        self, most: bool, scene: str | None, weight: float, thing: Left, surroundings: Left, before: Left
     ) -> str:
         named = f" ({self.name(scene)})" if scene else ""
         said = f"The **surroundings**{named} carry {'the decision more than the object' if most else 'much of the decision'}"
@@ -212,50 +256,47 @@ class English:
     def outside(self, share: float, best: float) -> str:
         return f"{self.share(share)} of the evidence lies **outside the object**; on such grids {self.share(best)} would have to."
 
-    def no_single(self, count: int, name: str, before: Any, after: Any) -> str:
+    def no_single(self, count: int, name: str, lowers: bool, before: Left, after: Left) -> str:
+        lead = "**No single part explains this**"
+        if not lowers:
+            return f"{lead}: filling in {f'any of the {count}' if count > 1 else 'the one'} found does not lower the score."
         found = (
-            f"of {count} found, the {self.name(name)} matters most"
+            f"of {count} found, the {self.part_name(name)} matters most"
             if count > 1
-            else f"one was found, the {self.name(name)}"
+            else f"one was found, the {self.part_name(name)}"
         )
-        return (
-            f"**No single part explains this**: {found}, and with it filled in, {self.change(before, after)}."
-        )
+        return f"{lead}: {found}, and with it filled in, {self.change(before, after)}."
 
     def none_found(self, known: int) -> str:
         return f"**No part can be named**: of {known} the recognizer knows, it is sure of none here."
 
-    def absent(self, name: str, probability: float, units: Sequence[int], layer: str, one: bool) -> str:
-        who = f"neuron{'' if one else 's'} {self.listed([str(unit) for unit in units])} of {layer}"
+    def absent(self, name: str, probability: float, units: Sequence[int], layer: str) -> str:
         return (
-            f"No **{self.name(name)}** was found (probability {self.share(probability)}), though {who} "
-            f"respond{'s' if one else ''} to it elsewhere."
+            f"No **{self.name(name)}** was found (probability {self.share(probability)}), though {self._units(layer, units)} of "
+            f"{self.name(layer)} respond{'s' if len(units) == 1 else ''} to it elsewhere."
         )
 
     def pattern(
-        self,
-        concepts: Sequence[str],
-        units: Sequence[int],
-        name: str,
-        share: float,
-        rest: float,
-        held_out: bool,
-        several: bool,
-    ) -> str:
+        self, concepts: Sequence[str], units: Sequence[int], layer: str, name: str, share: float, rest: float,
+        held_out: bool, several: bool,
+    ) -> str:  # fmt: skip
         return (
-            f"**{self.pattern_name(concepts, units)}** {'together appear' if several else 'appears'} in {self.share(share)} of "
-            f"the {'held-out ' if held_out else ''}pictures of {self.name(name)} and in {self.share(rest)} of all others."
+            f"**{self.pattern_name(concepts, units, layer)}** {'together appear' if several else 'appears'} in "
+            f"{self.share(share)} of the {'held-out ' if held_out else ''}pictures of {self.name(name)} and in "
+            f"{self.share(rest)} of all others."
         )
 
-    def pattern_name(self, concepts: Sequence[str], units: Sequence[int]) -> str:
+    def pattern_name(self, concepts: Sequence[str], units: Sequence[int], layer: str) -> str:
         """ "wheel + car + neuron 85"; without a concept "neurons 3, 7 and 12"."""
         if not concepts:
-            return f"neuron{'s' if len(units) > 1 else ''} {self.listed([str(unit) for unit in units])}"
-        return " + ".join([self.name(name) for name in concepts] + [f"neuron {unit}" for unit in units])
+            return self._units(layer, units)
+        return " + ".join(
+            [self.name(name) for name in concepts] + [self._units(layer, [unit]) for unit in units]
+        )
 
     def because(self, other: str, margin: float, parts: Sequence[tuple[str, float]]) -> str:
         return (
-            f"Rather than {self.name(other)}, which is {w.number(margin)} behind, because of {self._drops(parts)}: so much of "
+            f"Rather than {self.name(other)}, which is {text.number(margin)} behind, because of {self._drops(parts)}: so much of "
             "that lead goes when it is filled in."
         )
 
@@ -266,54 +307,58 @@ class English:
         )
 
     def why_not(self, other: str, margin: float) -> str:
-        return f"Why not {self.name(other)}? It is {w.number(abs(margin))} {'behind' if margin >= 0 else 'ahead'}."
+        return f"Why not {self.name(other)}? It is {text.number(abs(margin))} {'behind' if margin >= 0 else 'ahead'}."
 
     def for_other(self, other: str, parts: Sequence[tuple[str, float]]) -> str:
         return f"For {self.name(other)} {_speak(parts)} {self._drops(parts)}, by as much."
 
-    def _drops(self, parts: Sequence[tuple[str, float]]) -> str:
-        return self.listed([f"**{self.name(name)}** ({w.number(abs(drop))})" for name, drop in parts])
-
-    def neurons_against(
-        self, target: str, other: str, layer: str, units: Sequence[tuple[int, str | None, float]]
-    ) -> str:
+    def units_against(self, target: str, other: str, layer: str, units: Sequence[Speaking]) -> str:
         it = "it" if len(units) == 1 else "each"
         return (
-            f"Of the neurons of {layer}, {self._neurons(units)} {_speak(units)} most for {self.name(target)} against "
-            f"{self.name(other)}, by what removing {it} takes from the difference."
+            f"Of the neurons of {self.name(layer)}, {self._speaking(layer, units)} {_speak(units)} most for {self.name(target)} "
+            f"against {self.name(other)}, by what removing {it} takes from the difference."
         )
 
-    def neurons_for(self, other: str, layer: str, units: Sequence[tuple[int, str | None, float]]) -> str:
-        return f"For {self.name(other)} {_speak(units)} {self._neurons(units)} of {layer}."
+    def units_for(self, other: str, layer: str, units: Sequence[Speaking]) -> str:
+        return f"For {self.name(other)} {_speak(units)} {self._speaking(layer, units)} of {self.name(layer)}."
 
-    def _neurons(self, units: Sequence[tuple[int, str | None, float]]) -> str:
-        told = [
-            f"**{unit}** ({self.bracketed(concept) + ', ' if concept else ''}{w.number(abs(drop))})"
-            for unit, concept, drop in units
-        ]
-        return f"neuron{'' if len(units) == 1 else 's'} {self.listed(told)}"
+    def parts_turn(self, other: str, names: Sequence[str], margin: float) -> str:
+        told = self.listed([self.part_name(name) for name in names])
+        return f"With {told} filled in, {self.name(other)} would be ahead by {text.number(margin)}."
 
-    def would_change(self, other: str, what: str, names: Sequence[Any], margin: float) -> str:
-        told = self.listed([f"**{self.name(each) if isinstance(each, str) else each}**" for each in names])
-        deed = (
-            f"{told} filled in"
-            if what == "parts"
-            else f"neuron{'' if len(names) == 1 else 's'} {told} removed"
-        )
-        return f"With {deed}, {self.name(other)} would be ahead by {w.number(margin)}."
+    def units_turn(self, other: str, layer: str, units: Sequence[int], margin: float) -> str:
+        told = self._units(layer, units, stressed=True)
+        return f"With {told} removed, {self.name(other)} would be ahead by {text.number(margin)}."
 
-    def would_stay(self, target: str, other: str, what: str, count: int, margin: float) -> str:
-        thing = "part" if what == "parts" else "of these neurons"
-        every = f"all {count} {'parts' if what == 'parts' else thing}" if count > 1 else f"the one {thing}"
-        return (
-            f"Even with {every} {'filled in' if what == 'parts' else 'removed'}, {self.name(target)} stays ahead of "
-            f"{self.name(other)} by {w.number(margin)}."
-        )
+    def parts_stay(self, target: str, other: str, count: int, margin: float) -> str:
+        every = f"all {count} parts" if count > 1 else "the one part"
+        return f"Even with {every} filled in, {self._ahead(target, other, margin)}"
+
+    def units_stay(self, target: str, other: str, count: int, margin: float) -> str:
+        every = f"all {count} of these neurons" if count > 1 else "the one of these neurons"
+        return f"Even with {every} removed, {self._ahead(target, other, margin)}"
 
     def unexplained(self, other: str) -> str:
         return (
             f"Which parts tell it from {self.name(other)} cannot be said: no part of this picture is known."
         )
+
+    def _ahead(self, target: str, other: str, margin: float) -> str:
+        return f"{self.name(target)} stays ahead of {self.name(other)} by {text.number(margin)}."
+
+    def _drops(self, parts: Sequence[tuple[str, float]]) -> str:
+        return self.listed([f"{self.part_name(name)} ({text.number(abs(drop))})" for name, drop in parts])
+
+    def _units(self, layer: str, units: Sequence[int], stressed: bool = False) -> str:
+        numbers = self.listed([self.unit(layer, unit, stressed) for unit in units])
+        return f"neuron{'' if len(units) == 1 else 's'} {numbers}"
+
+    def _speaking(self, layer: str, units: Sequence[Speaking]) -> str:
+        told = []
+        for unit, concept, strength, drop in units:
+            about = [each for each in (self.called(concept, strength), text.number(abs(drop))) if each]
+            told.append(f"{self.unit(layer, unit, stressed=True)} ({', '.join(about)})")
+        return f"neuron{'' if len(units) == 1 else 's'} {self.listed(told)}"
 
 
 def _moves(before: float, after: float, shown: Callable[[float], str], start: str) -> str:
@@ -329,11 +374,11 @@ def _speak(subjects: Sequence[Any]) -> str:
 
 
 def _over(images: int | None) -> str:
-    return "many pictures" if images is None else f"{images:,} pictures"
+    return "many pictures" if images is None else text.count(images, "picture")
 
 
 def _at(layer: str, deepest: bool) -> str:
-    return f"in the deepest stage ({layer})" if deepest else f"at {layer}"
+    return f"in the deepest stage ({text.name(layer)})" if deepest else f"at {text.name(layer)}"
 
 
 def _in(place: str) -> str:

@@ -8,16 +8,13 @@ from typing import Any, Protocol
 from pellucid.core.registry import UnknownNameError, suggest
 from pellucid.speech.chinese import Chinese
 from pellucid.speech.english import English
+from pellucid.speech.speaking import Speaker
 
-LANGUAGES: Mapping[str, type[English]] = {"en": English, "zh": Chinese}
+LANGUAGES: Mapping[str, type[Speaker]] = {each.code: each for each in (English, Chinese)}
 
 
 class Spoken(Protocol):
     """What of a clause its text is made from."""
-
-    @property
-    def text(self) -> str:
-        """The text, where there is no phrase."""
 
     @property
     def phrase(self) -> str:
@@ -29,18 +26,30 @@ class Spoken(Protocol):
 
 
 def check_language(code: str) -> str:
-    """The code of a language that can be spoken. Raises UnknownNameError for another."""
+    """The code of a language that can be spoken.
+
+    Raises:
+        UnknownNameError: for another.
+    """
     if code not in LANGUAGES:
         raise UnknownNameError(f"Expected a language, got `{code}`; {suggest(str(code), tuple(LANGUAGES))}")
     return code
 
 
-def speaker_of(code: str, names: Mapping[str, str]) -> English:
-    """Who says clauses in a language; ``names``: of classes and concepts in it, used where it is not English."""
+def speaker_of(code: str, names: Mapping[str, str] | None = None) -> Speaker:
+    """Who says clauses in a language.
+
+    Args:
+        code: of the language.
+        names: of classes and concepts, in that language; not used for English.
+
+    Raises:
+        UnknownNameError: for another language.
+    """
     check_language(code)
     return LANGUAGES[code]({} if code == "en" else names)
 
 
-def said(clause: Spoken, speaker: English) -> str:
-    """A clause in the speaker's language; one without a phrase as it stands."""
-    return str(getattr(speaker, clause.phrase)(**clause.facts)) if clause.phrase else clause.text
+def said(clause: Spoken, speaker: Speaker) -> str:
+    """A clause in the speaker's language, with its marks (`pellucid.speech.text`)."""
+    return str(getattr(speaker, clause.phrase)(**clause.facts))

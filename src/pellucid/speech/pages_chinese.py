@@ -1,16 +1,13 @@
-"""The fixed words of an explanation's page in Chinese, by their English; and the names of its numbers, by patterns.
+"""The fixed words of pages in Chinese, by their English; ``{0}``, ``{1}`` … stand for what is filled in.
 
-What has no entry stays in English. ``{0}`` and ``{1}`` stand for what is filled in.
+A test reads the templates, the script and the code of the pages and holds that nothing is missing here, and nothing left over.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
-LANG = {"en": "en", "zh": "zh-Hans"}  # as HTML names languages
-
-PAGE = {
+TEMPLATES: Mapping[str, str] = {
     "The maps need JavaScript, which this browser has switched off. Nothing is loaded from anywhere.": (
         "热图需要 JavaScript，而此浏览器已将其关闭。本页不从任何地方加载内容。"
     ),
@@ -67,7 +64,6 @@ PAGE = {
     "share of the layer": "占该层的份额",
     "score without it": "移除后的得分",
     "No number stands behind this part.": "这部分没有数字。",
-    "Can this map be trusted here?": "这张热图在此可信吗？",
     "Show the tested map": "显示被检验的热图",
     "How it was tested, and all numbers": "检验方法与全部数字",
     "The maps show where evidence was read, not why it counted as evidence, nor whether the answer is right.": (
@@ -101,21 +97,8 @@ PAGE = {
     "of them {0} forward for parts": "其中 {0} 次前向用于部件",
     "{0} runs of the part behind the neurons": "神经元之后部分 {0} 次运行",
     "{0} of the recognizer": "识别器 {0} 次",
-    "So far, yes.": "目前看来可信。",
-    "Not shown.": "未得到证明。",
-    "No.": "不可信。",
     "Cannot be told.": "无法判断。",
-    "With care.": "谨慎看待。",
     "No map to test:": "没有可检验的热图：",
-    "The pixels it marks matter more to the network than those under a blob in the center.": (
-        "它标出的像素对网络的影响大于中心光斑下的像素。"
-    ),
-    "A blob in the center, which knows neither network nor picture, does as well.": (
-        "一个既不了解网络也不了解图片的中心光斑同样好。"
-    ),
-    "A blob in the center, which knows neither network nor picture, does better.": (
-        "一个既不了解网络也不了解图片的中心光斑更好。"
-    ),
     "Whichever pixels are removed, the network's answer hardly moves.": "无论移除哪些像素，网络的回答几乎不变。",
     "Tested:": "检验的是：",
     "Shown now:": "当前显示：",
@@ -154,10 +137,137 @@ PAGE = {
     "What its neurons respond to: that takes a dissection of this network (`pellucid dissect`), and none was given.": (
         "神经元响应什么：这需要对该网络做解剖（`pellucid dissect`），而此处没有。"
     ),
+    # in the words of the sentence's numbers
+    "probability": "概率",
+    "score": "得分",
+    "share": "份额",
+    "count": "数量",
+    "iou": "IoU",
+    "correlation": "相关系数",
+    "name": "名称",
+    "place": "位置",
+    "ok": "正常",
+    "constant": "恒定",
+    "negative": "负",
+    "zero": "零",
+    "not finite": "非有限",
+    "held-out pictures": "预留图片",
+    "mined pictures": "挖掘所用的图片",
+    # the test of the map
+    "How this map did in tests": "这张热图的检验结果",
+    "Removing pixels: {0}. Bringing them back: {1}.": "移除像素：{0}。恢复像素：{1}。",
+    "better than a center blob": "优于中心光斑",
+    "only as good as a center blob": "只与中心光斑相当",
+    "worse than a center blob": "不如中心光斑",
+    (
+        "In both tests the pixels it marks matter more to the network than those under a blob in the center, which knows neither "
+        "network nor picture. That is needed, and no proof."
+    ): "在两项检验中，它标出的像素对网络的影响都大于中心光斑下的像素，而光斑既不了解网络也不了解图片。这是必要条件，但不是证明。",
+    "A blob in the center, which knows neither network nor picture, does better in at least one test: do not rely on it here.": (
+        "一个既不了解网络也不了解图片的中心光斑至少在一项检验中更好：此处请勿依赖它。"
+    ),
+    "A blob in the center, which knows neither network nor picture, does as well in at least one test: that shows nothing.": (
+        "一个既不了解网络也不了解图片的中心光斑至少在一项检验中同样好：这不能证明什么。"
+    ),
+    "Do not trust it.": "不可信。",
+    "It hardly depends on what the network learned, however it compares with a blob in the center.": (
+        "无论与中心光斑相比如何，它几乎不取决于网络所学到的。"
+    ),
+    "all evidence speaks against the target": "所有证据都不支持该类别",
+    "the map is the same everywhere and points nowhere": "热图处处相同，没有指向任何位置",
+    "the map is zero everywhere": "热图处处为零",
+    "the map holds NaN or infinity": "热图中含有 NaN 或无穷大",
+    "the map orders nothing": "热图没有给出任何顺序",
+    "with pixels removed or blurred the network's output is not finite": "移除或模糊像素后，网络的输出不是有限值",
+    "there is no map to compare": "没有可比较的热图",
+    "the method takes many passes of the network for one map": "该方法做一张热图需要网络运行很多次",
+    "no map of a random network has contrast": "随机网络的热图都没有对比度",
+    "Removing pixels, strongest first": "移除像素，最强的在前",
+    "Bringing pixels back, strongest first": "恢复像素，最强的在前",
+    "{0} of {1}: lower is better": "{1}的{0}：越低越好",
+    "{0} of {1}: higher is better": "{1}的{0}：越高越好",
+    "of the pixels removed": "被移除的像素",
+    "of the pixels brought back": "被恢复的像素",
+    "Probability": "概率",
+    "Score": "得分",
+    "this map": "此热图",
+    "center blob": "中心光斑",
+    "{0}. {1} of {2} in {3} steps from none to all {4}: this map: {5}; a center blob: {6}.": (
+        "{0}。从没有到全部{4}，分{3}步时{2}的{1}：此热图：{5}；中心光斑：{6}。"
+    ),
+    (
+        "Pixels are ordered by the map. In {0} steps they are set to the mean color, or come back into a blurred picture, and "
+        "the network is asked each time. The blob in the center knows neither network nor picture: a map that does no better "
+        "has shown nothing. Doing better is needed, not proof."
+    ): (
+        "像素按热图排序。分{0}步把它们设为平均颜色，或让它们回到模糊的图片中，每一步都询问网络。中心光斑既不了解网络也不了解图片："
+        "不比它好的热图什么也没有证明。更好是必要条件，但不是证明。"
+    ),
+    "{0} at every step": "每一步的{0}",
+    "{0}, pixels removed": "{0}，移除像素",
+    "brought back": "恢复",
+    "pixels": "像素",
+    "mean": "平均",
+    # neurons
+    "{0} as the network saw it": "网络所见的 {0}",
+    "Where neuron {0} of {1} responded most strongly": "{1} 的神经元 {0} 响应最强的地方",
+    "Picture painted for neuron {0} of {1}; {2}": "为 {1} 的神经元 {0} 绘制的图片；{2}",
+    (
+        "Below it, where there is one, a picture painted to excite the neuron ({0}), whatever image is explained. The number "
+        "compares its mean response with that to the best real picture it was compared with."
+    ): "下方（如果有）是为激发该神经元而绘制的图片（{0}），与所解释的图片无关。数字把它的平均响应与最好的真实图片相比。",
+    "what it wants to see: {0} the best real picture": "它想看到的：最好的真实图片的 {0}",
+    "what it wants to see; not compared with real pictures": "它想看到的；未与真实图片比较",
+    "painted, but only {0} the best real picture": "已绘制，但只有最好的真实图片的 {0}",
+    "painted, but real pictures excite it and this one does not": "已绘制，但真实图片能激发它，而这张不能",
+    "painted, but {0}: this is not what it wants to see": "已绘制，但{0}：这不是它想看到的",
+    "never active": "从未激活",
+    "The name is the concept that overlaps best with a neuron's strongest responses, over {0} pictures.": (
+        "名称是与神经元最强响应重叠最好的概念，统计自 {0} 张图片。"
+    ),
+    "The name is the concept that overlaps best with a neuron's strongest responses.": "名称是与神经元最强响应重叠最好的概念。",
+    "They are the highest {0} of its responses.": "最强响应指其响应中最高的 {0}。",
+    "The pictures are those of {0}.": "图片来自 {0}。",
+    (
+        "Overlap (IoU) is the area both cover, divided by the area either covers: 1 is perfect, above {0} the concept is named."
+    ): "重叠度（IoU）是两者共同覆盖的面积除以任一方覆盖的面积：1 为完全一致，高于 {0} 时才命名。",
+    "The range beside it is its 95 % interval.": "旁边的范围是 95% 区间。",
+    "Held-out pictures had no part in choosing it.": "预留图片没有参与选择。",
+    "{0} to {1}": "{0} 至 {1}",
+    "weak: it does not hold on held-out pictures": "弱：在预留图片上不成立",
+    "strong: it holds on held-out pictures": "强：在预留图片上成立",
+    "removing it does not lower the score: it is no evidence": "移除它得分不下降：它不是证据",
+    "Evidence inside the object, per stage and method": "物体内的证据，按阶段和方法",
+    # what was explained
+    "default": "默认",
+    "no paper given": "未给出论文",
+    "resize": "缩放",
+    "crop": "裁剪",
+    "crop mode": "裁剪方式",
+    "mean of colors": "颜色均值",
+    "std": "颜色标准差",
+    "interpolation": "插值",
+    "softmax": "softmax",
+    "sigmoid": "sigmoid",
+    "binary": "二元",
+    "probabilities": "概率",
+    # the index
+    "{0} images explained": "解释了 {0} 张图片",
+    "one image explained": "解释了一张图片",
+    "{0}, {1} not": "{0}，{1} 张未能解释",
+    "Not explained": "未能解释",
+    "Unfinished: the run was stopped with one image still to come. The same command goes on from here.": (
+        "未完成：运行在还剩一张图片时停止。同一命令可从此处继续。"
+    ),
+    "Unfinished: the run was stopped with {0} images still to come. The same command goes on from here.": (
+        "未完成：运行在还剩 {0} 张图片时停止。同一命令可从此处继续。"
+    ),
+    "Image": "图片",
+    "Reason": "原因",
 }  # fmt: skip
 
 # Those that the page's script fills in.
-SCRIPT = {
+SCRIPT: Mapping[str, str] = {
     "Constant": "恒定",
     "Every cell has the same value: the map points nowhere.": "每个格子的值都相同：热图没有指向任何位置。",
     "Negative": "负",
@@ -166,12 +276,11 @@ SCRIPT = {
     "No cell of this stage moves {0} by this method.": "按此方法，这一阶段没有格子影响{0}。",
     "Not finite": "非有限",
     "The numbers overflowed or are undefined, so there is no map to read.": "数值溢出或未定义，没有可读的热图。",
-    "Not computed": "未计算",
+    "Not made at this stage": "该阶段没有",
     "This method was not run at this stage.": "此方法没有在这一阶段运行。",
     "Unreadable": "无法读取",
     "The picture of this map could not be decoded.": "这张热图的图片无法解码。",
     "Neuron {0}": "神经元 {0}",
-    "{0} of {1}": "{1} 的{0}",
     "{0} at {1}": "{1} 处的 {0}",
     "Bright is where it responded most strongly; the rest of the picture is dimmed.": (
         "亮处是它响应最强的地方，其余部分变暗。"
@@ -179,113 +288,25 @@ SCRIPT = {
     "Bright is the region these words speak of; the rest of the picture is dimmed.": "亮处是这些话所说的区域，其余部分变暗。",
     "Point at the picture to read a cell and see how far it looks.": "指向图片可读取一个格子的值，并看到它的视野。",
     "{0}, each map by its own scale.": "{0}，每张热图用各自的刻度。",
+    "This map cannot be read.": "无法读取这张热图。",
+    "{0} of {1}": "{1} 的{0}",
+    "{0}, stage {1} of {2}": "{0}，第 {1} 阶段，共 {2} 阶段",
+    "one every {0} × {1} pixels": "每 {0} × {1} 像素一个",
+    "one per pixel": "每像素一个",
+    "one every {0} pixels": "每 {0} 像素一个",
+    "each is a pixel itself": "每个就是一个像素",
+    "each can see the whole picture": "每个都能看到整张图片",
+    "each sees {0} × {1} pixels, {2} % of the picture": "每个看到 {0} × {1} 像素，占图片的 {2}%",
+    "each sees {0} × {1} pixels, under 1 % of the picture": "每个看到 {0} × {1} 像素，不到图片的 1%",
+    "{0} × {1} cells, {2}; {3}.": "{0} × {1} 个格子，{2}；{3}。",
+    "{0} ({1} % of the highest)": "{0}（最高值的 {1}%）",
+    "rows {0}–{1}, columns {2}–{3}": "第 {0}–{1} 行，第 {2}–{3} 列",
+    "Row {0}, column {1}: {2}. Sees the dashed box: {3}.": "第 {0} 行，第 {1} 列：{2}。视野为虚线框：{3}。",
+    " The object covers {0} % of the picture: a map that knew nothing would have about that share.": (
+        " 物体占图片的 {0}%：一张一无所知的热图大约也有这个份额。"
+    ),
     "object": "物体",
     "surroundings": "周围环境",
 }  # fmt: skip
 
-NUMBERS = (
-    (r"probability of (.+)", "{0}的概率"),
-    (r"score of (.+)", "{0}的得分"),
-    (r"area with half of the evidence", "包含一半证据的面积"),
-    (r"place", "位置"),
-    (r"status", "状态"),
-    (r"rank correlation with the map of a random upper half", "与上半部分随机的网络热图的秩相关"),
-    (r"lowest (probability|score)", "最低{0}"),
-    (r"highest (probability|score)", "最高{0}"),
-    (r"mean (probability|score), pixels removed by this map", "按此热图移除像素的平均{0}"),
-    (r"mean (probability|score), pixels brought back by this map", "按此热图恢复像素的平均{0}"),
-    (r"mean (probability|score), pixels removed by a center blob", "按中心光斑移除像素的平均{0}"),
-    (r"mean (probability|score), pixels brought back by a center blob", "按中心光斑恢复像素的平均{0}"),
-    (r"evidence on these regions, mean of the stages", "这些部件上的证据（各阶段平均）"),
-    (r"evidence on the surroundings, mean of the stages", "周围环境上的证据（各阶段平均）"),
-    (r"evidence on the (.+), mean of .+", "{0}上的证据（各阶段平均）"),
-    (r"evidence a perfect map could have there on these grids", "理想热图在这些网格上可达的份额"),
-    (r"area of the surroundings", "周围环境的面积"),
-    (r"area of the (.+)", "{0}的面积"),
-    (r"part of the attainable share", "占可达份额的比例"),
-    (r"object", "物体"),
-    (r"explained", "所解释的类别"),
-    (r"units with a positive score", "得分为正的神经元数"),
-    (r"share of the (.+) score", "占{0}得分的份额"),
-    (r"neurons in the layer", "该层神经元数"),
-    (r"score before", "原得分"),
-    (r"probability before", "原概率"),
-    (r"score without them", "移除后的得分"),
-    (r"probability without them", "移除后的概率"),
-    (r"score without (?:one|as many) random, mean of (\d+) draws", "随机移除同样多个后的得分（{0}次平均）"),
-    (r"probability without (?:one|as many) random", "随机移除同样多个后的概率"),
-    (r"change of the probability", "概率的变化"),
-    (r"IoU of neuron (\d+) of (\S+) with (.+)", "{1}的神经元{0}与{2}的IoU"),
-    (r"IoU of neuron (\d+) with (.+)", "神经元{0}与{1}的IoU"),
-    (r"pictures", "图片数"),
-    (r"set of concepts", "概念集"),
-    (r"IoU from which on a concept is named", "概念被命名所需的IoU"),
-    (r"parts the recognizer knows", "识别器认识的部件数"),
-    (r"largest probability, of (.+)", "最大概率，{0}"),
-    (r"parts found", "找到的部件数"),
-    (r"parts named", "说出的部件数"),
-    (r"probability that (.+) is there", "有{0}的概率"),
-    (r"probability from which on it is named", "被说出所需的概率"),
-    (r"part of the surroundings that is (.+)", "周围环境中{0}的比例"),
-    (r"part of the (.+) that is (.+)", "{0}中{1}的比例"),
-    (r"score with the surroundings filled in", "填补周围环境后的得分"),
-    (r"probability with the surroundings filled in", "填补周围环境后的概率"),
-    (r"score with the object filled in", "填补物体后的得分"),
-    (r"probability with the object filled in", "填补物体后的概率"),
-    (r"score with the (.+) filled in, mean of (\d+) fills", "填补{0}后的得分（{1}种填补的平均）"),
-    (r"probability with the (.+) filled in, mean of (\d+) fills", "填补{0}后的概率（{1}种填补的平均）"),
-    (r"share of neuron (\d+) in the score of (\S+)", "神经元{0}占{1}得分的份额"),
-    (r"score without the neurons of the (.+)", "移除{0}的神经元后的得分"),
-    (r"probability without the neurons of the (.+)", "移除{0}的神经元后的概率"),
-    (r"lead of the score over the mean of all outputs", "得分高出全部输出平均值的量"),
-    (r"part of the lead that would have to go", "须减少的领先比例"),
-    (r"weight of the surroundings", "周围环境所占的影响"),
-    (r"evidence outside the object, mean of the stages", "物体之外的证据（各阶段平均）"),
-    (r"evidence a perfect map would have outside on these grids", "理想热图在这些网格上落在物体之外的份额"),
-    (r"probability below which it is called absent", "低于此概率即称为没有"),
-    (r"difference of the score to that of (.+)", "与{0}的得分之差"),
-    (r"of it gone with (.+) filled in, mean of (\d+) fills", "填补{0}后其中减少的量（{1}种填补的平均）"),
-    (r"(.+) for (.+), by filling it in", "填补{0}时有利于{1}的量"),
-    (r"parts known", "已知部件数"),
-    (r"difference of the scores that neuron (\d+) makes", "神经元{0}造成的得分之差"),
-    (r"(parts|neurons) (?:filled in|removed)", "去掉的{0}数"),
-    (r"difference of the scores then", "此时的得分之差"),
-)  # fmt: skip
-
-
-_WORDS = {"probability": "概率", "score": "得分", "parts": "部件", "neurons": "神经元"}
-_PATTERNS = tuple((re.compile(pattern), said) for pattern, said in NUMBERS)
-
-
-def translator(language: str) -> Callable[..., str]:
-    """A function that says a fixed text in a language, with its blanks filled in."""
-    words = PAGE if language == "zh" else {}
-
-    def say(text: str, *values: object) -> str:
-        return filled(words.get(text, text), values) if values else words.get(text, text)
-
-    return say
-
-
-def filled(text: str, values: tuple[object, ...]) -> str:
-    """The text with ``{0}``, ``{1}`` … replaced; braces within values stay as they are.
-
-    >>> filled("{1} of {0}", ("a", "{0}"))
-    '{0} of a'
-    """
-    return re.sub(r"\{(\d)\}", lambda found: str(values[int(found.group(1))]), text)
-
-
-def number_label(label: str, language: str, names: Mapping[str, str]) -> str:
-    """What a number measures, in a language.
-
-    >>> number_label("area of the wing", "zh", {"wing": "翼"}), number_label("area of the wing", "en", {})
-    ('翼的面积', 'area of the wing')
-    """
-    if language != "zh":
-        return label
-    for pattern, said in _PATTERNS:
-        match = pattern.fullmatch(label)
-        if match:
-            return filled(said, tuple(names.get(one, _WORDS.get(one, one)) for one in match.groups()))
-    return label
+PAGE: Mapping[str, str] = {**TEMPLATES, **SCRIPT}

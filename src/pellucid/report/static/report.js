@@ -15,10 +15,10 @@
     negative: [T("Negative"), T("All evidence at this stage speaks against {0}; nothing here speaks for it.", nameOf(report.target.name))],
     zero: [T("Zero"), T("No cell of this stage moves {0} by this method.", nameOf(report.target.name))],
     "not finite": [T("Not finite"), T("The numbers overflowed or are undefined, so there is no map to read.")],
-    missing: [T("Not computed"), T("This method was not run at this stage.")],
+    missing: [T("Not made at this stage"), T("This method was not run at this stage.")],
     unreadable: [T("Unreadable"), T("The picture of this map could not be decoded.")],
   };
-  const statusOf = (map) => STATUS[map.status] || [map.status, "This map cannot be read."];
+  const statusOf = (map) => STATUS[map.status] || [map.status, T("This map cannot be read.")];
 
   // What is shown: the chosen map, unless a part of the sentence or a neuron is pointed at (hovered) or kept (pinned).
   const methodNames = report.methods.map((method) => method.name);
@@ -64,14 +64,14 @@
     const key = `clause ${found.dataset.clause}`;
     const numbers = `#clause-${found.dataset.clause}`;
     const part = report.regions?.[clause.part];
-    const about = "Bright is the region these words speak of; the rest of the picture is dimmed.";
+    const about = T("Bright is the region these words speak of; the rest of the picture is dimmed.");
     if (part) return { ...clause, key, regions: [part], label: nameOf(clause.part), about, numbers };
     return { ...clause, key, regions: told.map((neuron) => neuron.region), label, numbers };
   }
 
   /** A number for a reader: three digits, powers of ten written out. */
   function figure(value) {
-    if (value === null || value === undefined) return "unknown";
+    if (value === null || value === undefined) return "–";
     if (value === 0 || (Math.abs(value) >= 0.001 && Math.abs(value) < 1e5)) return String(Number(value.toPrecision(3)));
     const [digits, exponent] = value.toExponential(1).split("e");
     return `${digits} · 10${[...String(Number(exponent))].map((sign) => (sign === "-" ? "⁻" : "⁰¹²³⁴⁵⁶⁷⁸⁹"[sign])).join("")}`;
@@ -84,12 +84,15 @@
     const part = (Math.min(tall, height) * Math.min(broad, width)) / (height * width);
     const [down, across] = stage.stride.map((step) => Number(step.toPrecision(3)));
     const spacing =
-      down !== across ? `one every ${across} × ${down} pixels` : down === 1 ? "one per pixel" : `one every ${down} pixels`;
+      down !== across ? T("one every {0} × {1} pixels", across, down)
+      : down === 1 ? T("one per pixel")
+      : T("one every {0} pixels", down);
     const sees =
-      tall <= 1 && broad <= 1 ? "each is a pixel itself"
-      : part >= 1 ? "each can see the whole picture"
-      : `each sees ${broad} × ${tall} pixels, ${part < 0.01 ? "under 1" : Math.round(100 * part)} % of the picture`;
-    return `${wide} × ${high} cells, ${spacing}; ${sees}.`;
+      tall <= 1 && broad <= 1 ? T("each is a pixel itself")
+      : part >= 1 ? T("each can see the whole picture")
+      : part < 0.01 ? T("each sees {0} × {1} pixels, under 1 % of the picture", broad, tall)
+      : T("each sees {0} × {1} pixels, {2} % of the picture", broad, tall, Math.round(100 * part));
+    return T("{0} × {1} cells, {2}; {3}.", wide, high, spacing, sees);
   }
 
   function draw() {
@@ -103,7 +106,7 @@
     byId("dim").hidden = !regions.length;
     if (regions.length) Maps.dim(byId("dim"), regions, size);
     byId("stage").value = at;
-    byId("stage").setAttribute("aria-valuetext", `${stage.layer}, stage ${at + 1} of ${report.stages.length}`);
+    byId("stage").setAttribute("aria-valuetext", T("{0}, stage {1} of {2}", stage.layer, at + 1, report.stages.length));
     byId("method").value = method;
     byId("legend").classList.toggle("off", !readable || regions.length > 0);
     if (readable) {
@@ -145,7 +148,7 @@
     const unread = map.status !== "ok" && !regions.length;
     byId("caption").textContent = regions.length ? item.label : T("{0} at {1}", title, stage.layer);
     byId("plainly").textContent = regions.length
-      ? T(item.about || "Bright is where it responded most strongly; the rest of the picture is dimmed.")
+      ? item.about || T("Bright is where it responded most strongly; the rest of the picture is dimmed.")
       : describe(stage);
     byId("message").hidden = !unread;
     byId("view").classList.toggle("unread", unread);
@@ -163,7 +166,7 @@
     const tested = byId("trust").dataset;
     const same = stage.layer === tested.layer && method === tested.method;
     byId("trust-other").hidden = same || regions.length > 0;
-    byId("trust-now").textContent = `${title} at ${stage.layer}`;
+    byId("trust-now").textContent = T("{0} at {1}", title, stage.layer);
     byId("trust-show").hidden = stageIndex(tested.layer) < 0;
   }
 
@@ -173,11 +176,11 @@
     if (map.status === "ok") {
       const part = map.cells.values[cell[0] * map.cells.width + cell[1]] / 255;
       const read = map.min + part * (map.max - map.min);
-      value = map.max > 0 ? `${figure(read)} (${Math.round((100 * read) / map.max)} % of the highest)` : figure(read);
+      value = map.max > 0 ? T("{0} ({1} % of the highest)", figure(read), Math.round((100 * read) / map.max)) : figure(read);
       byId("needle").style.left = `${100 * part}%`;
     }
-    const seen = `rows ${top}–${bottom - 1}, columns ${left}–${right - 1}`;
-    return `Row ${cell[0] + 1}, column ${cell[1] + 1}: ${value}. Sees the dashed box: ${seen}.`;
+    const seen = T("rows {0}–{1}, columns {2}–{3}", top, bottom - 1, left, right - 1);
+    return T("Row {0}, column {1}: {2}. Sees the dashed box: {3}.", cell[0] + 1, cell[1] + 1, value, seen);
   }
 
   function drawStrip({ method, title, at: chosen }, opacity, smooth) {
@@ -352,7 +355,7 @@
     if (report.mask?.cells && byId("area")) {
       const covered = report.mask.cells.values.reduce((sum, value) => sum + (value > 127), 0) / (width * height);
       byId("area").textContent =
-        ` The object covers ${Math.round(100 * covered)} % of the picture: a map that knew nothing would have about that share.`;
+        T(" The object covers {0} % of the picture: a map that knew nothing would have about that share.", Math.round(100 * covered));
     }
     document.querySelectorAll("canvas[data-region]").forEach(drawCard);
     for (const image of document.querySelectorAll("img[data-painted]")) image.src = report.neurons[image.dataset.painted].painted.picture;

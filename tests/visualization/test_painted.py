@@ -16,8 +16,10 @@ from tests.networks import Small
 import pellucid as pl
 from pellucid.core.storage import fingerprint
 from pellucid.data.images import ImageError
-from pellucid.explanation.pictures import SIDE, caption, pictures_for, times
 from pellucid.report import render_page
+from pellucid.speech.english import English
+from pellucid.speech.text import times
+from pellucid.visualization.painted import SIDE, pictures_for
 from pellucid.visualization.result import PicturesError, write_facts
 
 UNITS = 8
@@ -246,7 +248,7 @@ def test_a_file_that_is_no_picture_is_refused_and_one_that_is_gone_is_missing(ne
     ],
 )
 def test_captions(status, ratio, said):
-    assert caption(status, ratio) == said
+    assert English().caption(status, ratio) == said
 
 
 @given(st.floats(1e-9, 1e9))

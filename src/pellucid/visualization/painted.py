@@ -1,13 +1,12 @@
 """What a neuron wants to see: pictures painted before, found again for the neurons of an explanation and the units of a table.
 
-`pellucid.visualization` paints and stores; here a stored picture is checked to be of this network and put into words. The number
+`pellucid.visualization` paints and stores; here a stored picture is checked to be of this network. The number
 of a caption is the ratio of `visualization.certificate`: the unit's mean response to the painted picture over that to the best
 real one. A picture that did not switch its unit on, or that real pictures beat, is said to be so.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +18,7 @@ from pellucid.core.network import Network
 from pellucid.core.run import read_run
 from pellucid.core.storage import fingerprint
 from pellucid.data.images import read_image
+from pellucid.speech.english import English
 from pellucid.visualization.result import Stored, stored
 
 SIDE = 160  # of a picture on a card: longest side at most
@@ -38,7 +38,7 @@ class Painted:
     @property
     def caption(self) -> str:
         """What may be said of the picture."""
-        return caption(self.status, self.ratio)
+        return English().caption(self.status, self.ratio)
 
     def to_json(self) -> dict[str, Any]:
         """The facts, as the card of a neuron carries them; without pixels."""
@@ -114,36 +114,6 @@ def read(one: Stored, side: int) -> Image.Image:
     picture = read_image(one.file, max_pixels=_LARGEST).image.convert("RGB")
     picture.thumbnail((side, side), Image.Resampling.LANCZOS)
     return picture
-
-
-def caption(status: str, ratio: float | None) -> str:
-    """What may be said of a picture.
-
-    >>> caption("ok", 2.71), caption("ok", 0.998)
-    ('what it wants to see: 2.7 × the best real picture', 'painted, but only 0.99 × the best real picture')
-    >>> caption("never active", None)
-    'painted, but never active: this is not what it wants to see'
-    """
-    if status != "ok":
-        return f"painted, but {status}: this is not what it wants to see"
-    if ratio is None:
-        return "what it wants to see; not compared with real pictures"
-    if ratio <= 0:
-        return "painted, but real pictures excite it and this one does not"
-    return f"{'what it wants to see:' if ratio >= 1 else 'painted, but only'} {times(ratio)} the best real picture"
-
-
-def times(ratio: float) -> str:
-    """A ratio in two or more digits; below 1 it is never rounded up to 1.
-
-    >>> times(2.79), times(0.999), times(1234.5), times(0.0001)
-    ('2.8 ×', '0.99 ×', '1,234 ×', '<0.01 ×')
-    """
-    if 0 < ratio < 0.01:
-        return "<0.01 ×"
-    if ratio < 1:
-        return f"{math.floor(ratio * 100) / 100:.2f} ×"
-    return f"{ratio:,.{0 if ratio >= 100 else 1}f} ×"
 
 
 def _weights(folder: Path) -> str | None:
