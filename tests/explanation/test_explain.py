@@ -175,7 +175,7 @@ def test_many_images_and_errors(net: pl.Network, picture: Image.Image) -> None:
     with pytest.raises(ValueError, match="one target for each of 2 images, got 3"):
         pl.explain(net, [picture, picture], target=[0, 1, 2])
     with pytest.raises(ValueError, match="did you mean `layercam`"):
-        pl.explain(net, picture, method="layer-cam")
+        pl.explain(net, picture, method="layerkam")
     with pytest.raises(KeyError, match="two"):
         pl.explain(net, picture, layers=["too"])
     with pytest.raises(ValueError, match="units"):

@@ -162,5 +162,5 @@ def test_explain_refuses_what_are_no_patterns_of_the_network(mined):
         pl.explain(other, picture, patterns=patterns)
     with pytest.raises(TypeError, match="Patterns or a folder, got int"):
         pl.explain(other, picture, patterns=7)
-    with pytest.raises(FileNotFoundError, match=r"patterns\.json"):
+    with pytest.raises(FileNotFoundError, match=r"patterns\.safetensors"):
         pl.explain(other, picture, patterns="nowhere")
