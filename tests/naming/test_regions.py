@@ -6,7 +6,7 @@ import torch
 from pellucid.core.geometry import Geometry
 from pellucid.core.layers import Layer
 from pellucid.core.results import judged
-from pellucid.naming import evidence_regions, regions
+from pellucid.naming import cells, class_regions, evidence_regions, regions
 from pellucid.naming.regions import basins, guided
 
 SIDE = 64
@@ -78,3 +78,17 @@ def test_the_guided_filter_leaves_what_has_no_edges():
     values = torch.full((SIDE, SIDE), 0.3, dtype=torch.float64)
     guide = torch.rand(SIDE, SIDE, dtype=torch.float64)
     torch.testing.assert_close(guided(values, [guide]), values)
+
+
+def test_regions_of_a_class_are_where_its_cells_score_high():
+    from tests.naming.test_naming import CLASSES, Averaged
+    from tests.networks import PlainNet, images, wrap
+
+    net = wrap(Averaged(), classes=CLASSES)
+    read = cells(net, images(1))
+    target = int(read.output.argmax())
+    for region in class_regions(read, target):
+        share = read.shares(region.mask[None])[0]
+        assert float((share * read.scores[target]).sum()) > float(read.scores[target].mean())
+    with pytest.raises(ValueError, match="not linear"):
+        class_regions(cells(wrap(PlainNet(), classes=CLASSES), images(1)), 0)

@@ -12,6 +12,7 @@ from __future__ import annotations
 from pellucid.naming.calibration import SAID, Calibration
 from pellucid.naming.cells import Cells, cells, last_layer, masses
 from pellucid.naming.effects import Effects, effects, pictures_without
+from pellucid.naming.given import GivenNames, concept_key, given_names, unit_key
 from pellucid.naming.hierarchy import (
     Hierarchy,
     Noun,
@@ -29,7 +30,7 @@ from pellucid.naming.naming import (
     name_units,
     vocabulary,
 )
-from pellucid.naming.regions import Region, evidence_regions, regions
+from pellucid.naming.regions import Region, class_regions, evidence_regions, regions
 
 __all__ = [
     "SAID",
@@ -37,14 +38,18 @@ __all__ = [
     "Calibration",
     "Cells",
     "Effects",
+    "GivenNames",
     "Hierarchy",
     "Naming",
     "Noun",
     "Region",
     "Vocabulary",
     "cells",
+    "class_regions",
+    "concept_key",
     "effects",
     "evidence_regions",
+    "given_names",
     "hierarchy_for",
     "imagenet_hierarchy",
     "last_layer",
@@ -56,5 +61,6 @@ __all__ = [
     "pictures_without",
     "read_hierarchy",
     "regions",
+    "unit_key",
     "vocabulary",
 ]

@@ -50,7 +50,7 @@ def pictures_without(
 ) -> Float[Tensor, "picture channel height width"]:
     """The normalized image without each region: all fills of the first region, then of the second …"""
     side = min(image.shape[2:])
-    taps = 2 * round(2.5 * BLUR * side) + 1
+    taps = 2 * round(1.25 * BLUR * side) + 1
     made = []
     for kind in fills:
         inside = masks[:, None]

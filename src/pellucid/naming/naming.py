@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -24,6 +24,7 @@ from pellucid.core.network import Network
 from pellucid.core.tail import Tail
 from pellucid.naming.calibration import CAUTIOUS, FITTED, SAID, SHARES, Calibration
 from pellucid.naming.cells import Cells, cells, last_layer, lost, masses
+from pellucid.naming.given import GivenNames, kept_names
 from pellucid.naming.hierarchy import Hierarchy, hierarchy_for, imagenet_hierarchy
 
 Kind = Literal["given", "class", "broader"]
@@ -68,10 +69,17 @@ class Naming:
 
 @dataclass(frozen=True, eq=False)
 class Vocabulary:
-    """What a network can say: the words of its classes, the nouns above them, and how its confidence is calibrated."""
+    """What a network can say.
+
+    Attributes:
+        hierarchy: The words of its classes and the nouns above them.
+        calibration: How sure a word is.
+        given: Names that its user gave; they go before its own.
+    """
 
     hierarchy: Hierarchy
     calibration: Calibration
+    given: GivenNames | None = None
 
     @property
     def speaks(self) -> bool:
@@ -133,12 +141,15 @@ class Vocabulary:
         return tuple(Alternative(*each) for each in ranked)
 
 
-def vocabulary(net: Network, hierarchy: str | Path | None = None) -> Vocabulary:
+def vocabulary(
+    net: Network, hierarchy: str | Path | None = None, given: GivenNames | None = None
+) -> Vocabulary:
     """The vocabulary of a network.
 
     Args:
         net: The network.
         hierarchy: A CSV file of the user's broader words (`pellucid.naming.hierarchy.read_hierarchy`).
+        given: Names given by the user; those in the configuration folder where none are.
 
     Example:
         >>> import pellucid as pl
@@ -146,7 +157,8 @@ def vocabulary(net: Network, hierarchy: str | Path | None = None) -> Vocabulary:
         True
     """
     words = hierarchy_for(net.classes, hierarchy)
-    return Vocabulary(words, FITTED if words is imagenet_hierarchy() else CAUTIOUS)
+    calibration = FITTED if words is imagenet_hierarchy() else CAUTIOUS
+    return Vocabulary(words, calibration, kept_names(net) if given is None else given)
 
 
 def name_region(
@@ -216,9 +228,20 @@ def name_units(
         read = cells(net, images)
         if read.weight is not None and bool((read.activation >= 0).all()):
             mean = read.activation[0].mean((1, 2))
-            return [words.losses(read.weight[:, unit] * mean[unit], True) for unit in units]
+            own = [words.losses(read.weight[:, unit] * mean[unit], True) for unit in units]
+            return [_as_given(naming, words, layer, unit) for naming, unit in zip(own, units, strict=True)]
     tail = tail or Tail(net, pixels, layer)
-    return [words.losses(loss, False) for loss in lost(net, tail, [[unit] for unit in units])]
+    losses = lost(net, tail, [[unit] for unit in units])
+    return [
+        _as_given(words.losses(loss, False), words, layer, unit)
+        for loss, unit in zip(losses, units, strict=True)
+    ]
+
+
+def _as_given(naming: Naming, words: Vocabulary, layer: str, unit: int) -> Naming:
+    """The name that the user gave the unit, where there is one."""
+    name = None if words.given is None else words.given.unit(layer, unit)
+    return naming if name is None else replace(naming, words=name, kind="given", confidence=None)
 
 
 def name_direction(

@@ -27,6 +27,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pellucid.core.results import Heatmap
+from pellucid.naming.cells import Cells
 
 HEIGHT = 0.5  # of its seed's evidence, from which on a pixel belongs to a region
 LEAST = 0.01  # share of the picture from which on a region counts
@@ -98,6 +99,26 @@ def regions(
         return []
     guides = [map_[0].upsample()[0].relu() for map_ in ordered[:-1] if map_.status[0] == "ok"]
     return evidence_regions(deep.upsample()[0], picture, guides, most=most, least=least)
+
+
+def class_regions(
+    read: Cells,
+    target: int,
+    picture: Float[Tensor, "channel height width"] | None = None,
+    *,
+    most: int = 3,
+    least: float = LEAST,
+) -> list[Region]:
+    """The regions whose cells speak for a class, by their exact scores: no pass more than reading the cells.
+
+    Raises ValueError where the head is not linear and cells have no scores; use `regions` with a map there.
+    """
+    if read.scores is None:
+        raise ValueError(
+            "Expected cells with class scores, got a network whose head is not linear after pooling; try `regions(heatmaps)`."
+        )
+    map_ = Heatmap(read.scores[target][None], read.layer, "cells", read.input_size, ("ok",))
+    return evidence_regions(map_.upsample()[0], picture, most=most, least=least)
 
 
 def evidence_regions(
