@@ -106,7 +106,7 @@ class RunDirectory:
         identity: Any = None,
         **facts: Any,
     ) -> None:
-        self.folder = _made(Path(folder))
+        self.folder = folder_for_results(Path(folder))
         self._lock = Lock(self.folder, f"Expected a folder that no other run is writing to, got `{folder}`; wait for that run, "
                           "or try another `--out`.")  # fmt: skip
         self.facts: dict[str, Any] = {
@@ -345,7 +345,8 @@ class RunDirectory:
             self._write()
 
 
-def _made(folder: Path) -> Path:
+def folder_for_results(folder: Path) -> Path:
+    """A folder that can be written to, made with its parents. Raises OSError."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with TemporaryFile(dir=folder):

@@ -19,6 +19,7 @@ from pellucid.interpretable.pictures import open_pictures
 from pellucid.interpretable.settings import InterpretableTraining
 from pellucid.training.loop import Record, first, plain, train
 from pellucid.training.weights import rounded
+from pellucid.training.workplace import check_free, workplace
 from pellucid.zoo.interpretable.backbones import open_backbone
 from pellucid.zoo.interpretable.saved import save_network
 
@@ -33,31 +34,30 @@ def train_interpretable(
     is no longer finite, naming epoch, step and filter.
     """
     name = settings.name if name is None else name
+    check_free(out, name)
     preprocess = open_backbone(settings.backbone, weights=settings.weights).preprocess
     pictures = open_pictures(settings, "train", preprocess, progress=progress)
     job = InterpretableJob(settings, pictures, progress=progress)
-    out.mkdir(parents=True, exist_ok=True)
-    checkpoint = out / f"{name}.checkpoint.pt"
-    with job.above():
-        record = train(job, checkpoint, precision=settings.precision, progress=progress)
-    state = rounded(job.module)
-    test = open_pictures(settings, "test", preprocess, progress=progress)
-    facts = _facts(
-        job, record, name, {"accuracy": accuracy(job.module, job.backbone, test), "test": len(test)}
-    )
-    if first():
-        save_network(
-            out / f"{name}.safetensors",
-            state,
-            name=name,
-            architecture=job.backbone.architecture,
-            how=job.how,
-            classes=pictures.classes,
-            preprocess=preprocess,
-            training={key: value for key, value in facts.items() if key != "history"},
+    with workplace(out, name) as checkpoint:
+        with job.above():
+            record = train(job, checkpoint, precision=settings.precision, progress=progress)
+        state = rounded(job.module)
+        test = open_pictures(settings, "test", preprocess, progress=progress)
+        facts = _facts(
+            job, record, name, {"accuracy": accuracy(job.module, job.backbone, test), "test": len(test)}
         )
-        write_text(out / f"{name}.md", interpretable_card(facts))
-        checkpoint.unlink(missing_ok=True)
+        if first():
+            save_network(
+                out / f"{name}.safetensors",
+                state,
+                name=name,
+                architecture=job.backbone.architecture,
+                how=job.how,
+                classes=pictures.classes,
+                preprocess=preprocess,
+                training={key: value for key, value in facts.items() if key != "history"},
+            )
+            write_text(out / f"{name}.md", interpretable_card(facts))
     return facts
 
 

@@ -29,6 +29,7 @@ from pellucid.training.card import model_card
 from pellucid.training.loop import Job, Record, device, first, generator, order, share, train
 from pellucid.training.settings import ClassifierTraining
 from pellucid.training.weights import rounded
+from pellucid.training.workplace import workplace
 from pellucid.zoo import embedded
 
 
@@ -42,17 +43,15 @@ def train_classifier(
     ValueError where a checkpoint is there of other settings, FloatingPointError when the loss is no longer
     finite, naming epoch and step.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    job = _Classifier(settings, progress)
-    checkpoint = out / f"{settings.network}.checkpoint.pt"
-    record = train(job, checkpoint, precision=settings.precision, progress=progress)
-    weights = rounded(job.module.cpu())
-    facts = _facts(job, record, progress)
-    if first():
-        with whole(out / f"{settings.network}.safetensors") as partial:
-            _save_weights(partial, weights, facts)
-        write_text(out / f"{settings.network}.md", model_card(facts))
-        checkpoint.unlink(missing_ok=True)
+    with workplace(out, settings.network) as checkpoint:
+        job = _Classifier(settings, progress)
+        record = train(job, checkpoint, precision=settings.precision, progress=progress)
+        weights = rounded(job.module.cpu())
+        facts = _facts(job, record, progress)
+        if first():
+            with whole(out / f"{settings.network}.safetensors") as partial:
+                _save_weights(partial, weights, facts)
+            write_text(out / f"{settings.network}.md", model_card(facts))
     return facts
 
 

@@ -163,8 +163,9 @@ def train(
 ) -> Record:
     """Run all epochs that are left, with a checkpoint after each; the module is trained in place and ends in evaluation mode.
 
-    The caller removes the checkpoint when it has written what comes out. Raises ValueError for a checkpoint that cannot be
-    read or was made with other settings, FloatingPointError for a loss that is not finite, naming epoch and step.
+    The checkpoint stays until what comes out is written (see `pellucid.training.workplace`). Raises ValueError for a
+    checkpoint that cannot be read or was made with other settings, FloatingPointError for a loss that is not finite, naming
+    epoch and step.
     """
     if precision not in ("bf16", "float32"):
         raise ValueError(f'Expected `precision` to be "bf16" or "float32", got {precision!r}.')
@@ -286,8 +287,8 @@ class _Run:
                 "best_module": self.best,
             }
             file.parent.mkdir(parents=True, exist_ok=True)
-            with whole(file) as partial:
-                torch.save(content, partial)
+            with whole(file) as partial, partial.open("wb") as stream:
+                torch.save(content, stream)
         if world() > 1:
             distributed.barrier()
 

@@ -24,6 +24,7 @@ from pellucid.training.irenet.samples import DRAWS, MIRRORED, Batch, Views
 from pellucid.training.irenet.settings import RecognizerTraining
 from pellucid.training.loop import Job, device, first, generator, order, shares, train
 from pellucid.training.weights import rounded
+from pellucid.training.workplace import check_free, workplace
 
 _HEAVIEST = 30.0
 
@@ -37,19 +38,18 @@ def train_recognizer(
     set of concepts without the categories, without crops or without positives, CheckpointError for weights of another network
     or width, FloatingPointError for a loss that is no longer finite.
     """
-    out.mkdir(parents=True, exist_ok=True)
+    check_free(out, name)
     prepared = prepare(settings, progress=progress)
     job = RecognizerJob(settings, prepared)
-    checkpoint = out / f"{name}.checkpoint.pt"
-    record = train(job, checkpoint, precision=settings.precision, progress=progress)
-    module = job.module.cpu().float()
-    weights = rounded(module)
-    facts = facts_of(settings, job.architecture, prepared, module, record, name)
-    if first():
-        with whole(out / f"{name}.safetensors") as partial:
-            save_recognizer(partial, weights, facts)
-        write_text(out / f"{name}.md", recognizer_card(facts))
-        checkpoint.unlink(missing_ok=True)
+    with workplace(out, name) as checkpoint:
+        record = train(job, checkpoint, precision=settings.precision, progress=progress)
+        module = job.module.cpu().float()
+        weights = rounded(module)
+        facts = facts_of(settings, job.architecture, prepared, module, record, name)
+        if first():
+            with whole(out / f"{name}.safetensors") as partial:
+                save_recognizer(partial, weights, facts)
+            write_text(out / f"{name}.md", recognizer_card(facts))
     return facts
 
 

@@ -25,6 +25,7 @@ from pellucid.core.provenance import machine
 from pellucid.core.running import undisturbed
 from pellucid.core.storage import fingerprint, write_text
 from pellucid.training.loop import Job, generator, order, shares, train
+from pellucid.training.workplace import check_free, workplace
 from pellucid.visualization.cut import Cut
 from pellucid.visualization.decoder.errors import Errors, errors
 from pellucid.visualization.decoder.model import Decoder, doublings
@@ -70,18 +71,18 @@ def train_decoder(
             f"Expected at least {_FEWEST} pictures to train a decoder on, got {len(pictures)}; some hundreds are a beginning."
         )
     folder, stem = Path(out), stem_of(net.name, name)
-    checkpoint = folder / f"{stem}.checkpoint.pt"
-    with undisturbed(net.module):
-        maps = Maps(net, name, pictures, chosen.cache, progress)
-        job = DecoderJob(net, name, pictures, maps, chosen, progress)
-        record = train(job, checkpoint, precision=chosen.precision, progress=progress)
-        decoder = job.decoder
-        _round(decoder)
-        measured = errors(decoder, maps, pictures, job.training, job.held)
-    decoder.facts = _facts(net, name, chosen, job, record.seconds, record.history, measured)
-    decoder.save(folder / f"{stem}.safetensors")
-    write_text(folder / f"{stem}.md", card(decoder.facts))
-    checkpoint.unlink(missing_ok=True)
+    check_free(folder, stem)
+    with workplace(folder, stem) as checkpoint:
+        with undisturbed(net.module):
+            maps = Maps(net, name, pictures, chosen.cache, progress)
+            job = DecoderJob(net, name, pictures, maps, chosen, progress)
+            record = train(job, checkpoint, precision=chosen.precision, progress=progress)
+            decoder = job.decoder
+            _round(decoder)
+            measured = errors(decoder, maps, pictures, job.training, job.held)
+        decoder.facts = _facts(net, name, chosen, job, record.seconds, record.history, measured)
+        decoder.save(folder / f"{stem}.safetensors")
+        write_text(folder / f"{stem}.md", card(decoder.facts))
     return decoder.requires_grad_(False)
 
 
