@@ -3,9 +3,9 @@
     python benchmarks/reliability/kills.py [--kills 216] [--only explain …] [--seed 0]
 
 Half of the kills fall before the n-th file operation below the folder of results (an open for writing, a rename, a removal, a
-new folder), half at a random time. Counted are runs that were not killed after they had finished:
+new folder), half at a random time. Counted are:
 
-    lost      units of work done again beyond the one that was in work, over all kills of a command
+    lost      units of work done again beyond the one in work; not of runs that had finished when they were killed
     refused   runs of the same command that did not end with exit code 0
     different runs whose folder in the end holds other files or other bytes than that of an unbroken run
 
@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import json
 import mmap
 import os
 import random
@@ -243,7 +244,10 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def is_finished(folder: Path, straight: dict[str, bytes]) -> bool:
-    """Whether a run had written all it had to before it was killed: the same command is then a new one."""
+    """Whether a run had written all and said so before it was killed: the same command is then a new run."""
+    facts = folder / "run.json"
+    if facts.is_file():
+        return bool(json.loads(facts.read_text(encoding="utf-8"))["finished"])
     return folder.is_dir() and contents(folder) == straight
 
 
@@ -266,16 +270,21 @@ def measured(case: Case, kills: int, draw: random.Random, scratch: Path) -> Tall
             shutil.rmtree(folder)
             continue
         tally.kills += 1
-        if is_finished(folder / "out", straight):
-            tally.finished += 1
-        else:
-            _judge(case, folder, unbroken, straight, first, tally)
+        finished = is_finished(folder / "out", straight)
+        tally.finished += finished
+        _judge(case, folder, unbroken, straight, first, tally, finished)
         shutil.rmtree(folder)
     return tally
 
 
 def _judge(
-    case: Case, folder: Path, unbroken: Run, straight: dict[str, bytes], first: Run, tally: Tally
+    case: Case,
+    folder: Path,
+    unbroken: Run,
+    straight: dict[str, bytes],
+    first: Run,
+    tally: Tally,
+    finished: bool,
 ) -> None:
     moment = (
         f"kill {tally.kills} of {case.name} at file operation {first.operations}, {first.ended} units done"
@@ -286,7 +295,7 @@ def _judge(
         tally.details.append(f"{moment}: exit code {again.code}: {again.said[-400:]}")
         return
     extra = first.ended + again.begun - unbroken.begun - 1
-    if extra > 0:
+    if extra > 0 and not finished:
         tally.lost += extra
         tally.details.append(f"{moment}: {extra} units done again")
     found = contents(folder / "out")

@@ -13,7 +13,7 @@ from pellucid.core.run import folder_for_results
 from pellucid.core.storage import sweep
 from pellucid.training.loop import first
 
-_MARKS = ("training", "facts", "bundle")  # in the header of weights that a training wrote
+_MARKS = ("training", "irenet", "facts", "bundle")  # in the header of weights that a training wrote
 _MADE_BY = "`pellucid train "  # in every card
 
 
