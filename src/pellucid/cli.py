@@ -7,6 +7,7 @@ and what to try); stopped, with finished results kept: 130 by Ctrl-C, 143 by SIG
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import signal
@@ -59,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, LookupError, TypeError, ArithmeticError, OSError, ImportError) as error:
         if not _is_for_the_user(error):
             raise
-        complain(str(error))
+        complain(_said(error))
         return 2
 
 
@@ -98,6 +99,13 @@ def _dispatch(given: list[str]) -> int:
         what = "option" if given[0].startswith("-") else "command"
         raise ValueError(f"Expected a command, got the {what} `{given[0]}`; {suggest(given[0], COMMANDS)}")
     return int(importlib.import_module(f"pellucid.commands.{given[0]}").run(given[1:]) or 0)
+
+
+def _said(error: Exception) -> str:
+    """A message for the user in one line."""
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC and not str(error).startswith("Expected "):
+        return f"Expected room on the disk, got none ({error}); make some and run the same command again: what is finished stays."
+    return str(error)
 
 
 def _is_for_the_user(error: Exception) -> bool:

@@ -11,12 +11,15 @@ import msgspec
 from PIL import Image
 from safetensors import safe_open
 
+from pellucid.commands.console import complain
 from pellucid.commands.work import say_what_is_there
 from pellucid.core.network import Network
 from pellucid.core.run import Run, RunDirectory, read_run
 from pellucid.core.storage import write_text
 from pellucid.data.concepts import ConceptSource
+from pellucid.data.concepts.base import Concept
 from pellucid.dissection import UnitTable, load, save, summarized, to_csv, write_published
+from pellucid.dissection.published import check_names
 from pellucid.dissection.sampling import seen_as
 from pellucid.dissection.storing import table_files
 from pellucid.dissection.table import THRESHOLD
@@ -92,6 +95,17 @@ def _check_summary(folder: Path, layers: Sequence[str]) -> None:
             )
 
 
+def is_published(concepts: Sequence[Concept], told: bool = False) -> bool:
+    """Whether the published layout can hold the concepts; ``told``: say why not."""
+    try:
+        check_names(concepts)
+    except ValueError as error:
+        if told:
+            complain(f"no table as it was published: {str(error).partition(';')[0]}")
+        return False
+    return True
+
+
 def write_tables(tables: Mapping[str, UnitTable], directory: RunDirectory, summary: Path | None) -> None:
     """Every table with its two CSV files, noted in run.json; ``summary``: a folder that gets small tables too."""
     folder = directory.folder
@@ -102,7 +116,8 @@ def write_tables(tables: Mapping[str, UnitTable], directory: RunDirectory, summa
             save(table, folder, stem)
         directory.keep(stem, (".safetensors",))  # whatever stops what follows, the table is there
         write_text(folder / f"{stem}.csv", to_csv(table))
-        write_published(table, folder / f"{stem}.published.csv")
+        if is_published(table.concepts):
+            write_published(table, folder / f"{stem}.published.csv")
         table_file = there.get(layer, folder / f"{stem}.safetensors")
         directory.add({"layer": layer, "table": table_file.name, "page": page, **numbers(table)}, stem)
         if summary is not None:

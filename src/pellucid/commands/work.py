@@ -92,6 +92,7 @@ def in_batches(
             batch: list[tuple[Source, Any]] = []
             for source in sources[first : first + size]:
                 with _noting(source, directory):
+                    _ = source.key  # hashed before it may go away
                     batch.append((source, read(source)))
             try:
                 if batch:

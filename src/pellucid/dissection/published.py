@@ -209,15 +209,20 @@ def _table(file: Path, layer: str, categories: list[str], units: list[list[_Cell
     return UnitTable(layer, concepts, counts, complete=False, facts=facts)
 
 
-def published_columns(table: UnitTable) -> dict[str, list[Any]]:
-    """The published columns by name, units by falling score. Raises ValueError as `write_published` does."""
-    names = Counter((concept.category, concept.name) for concept in table.concepts)
+def check_names(concepts: Sequence[Concept]) -> None:
+    """That the published layout, which knows concepts by name, can hold them. Raises ValueError."""
+    names = Counter((concept.category, concept.name) for concept in concepts)
     for (category, name), count in names.items():
         if count > 1 or not name.strip():
             raise ValueError(
                 f"Expected concepts of a category to have names of their own, got {count} of `{category}` called "
                 f"`{name}`; try `save`, which keeps their numbers."
             )
+
+
+def published_columns(table: UnitTable) -> dict[str, list[Any]]:
+    """The published columns by name, units by falling score. Raises ValueError as `write_published` does."""
+    check_names(table.concepts)
     rows = np.argsort(-table.score, kind="stable")
     own = [table.concepts[table.label[unit]] if table.score[unit] > 0 else None for unit in rows]
     columns: dict[str, list[Any]] = {
