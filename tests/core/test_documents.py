@@ -18,6 +18,7 @@ from pellucid.core.documents import (
     parse,
     plain,
     read_json,
+    refuse_unknown,
 )
 
 
@@ -99,6 +100,13 @@ def test_json_is_strict(content, says):
     with pytest.raises(FlawError) as caught:
         parse(content)
     assert str(caught.value) == says
+
+
+def test_unknown_fields_are_refused_where_asked():
+    known = {"a": [{"b": 1}, {"b": 2}], "c": None}
+    refuse_unknown({"a": [{"b": 1}]}, known)
+    with pytest.raises(FlawError, match=r"^a\[1\]\.x: expected no such field$"):
+        refuse_unknown({"a": [{}, {"x": 1}]}, known)
 
 
 def test_sound_json_is_read_as_it_is():

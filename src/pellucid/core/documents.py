@@ -28,6 +28,7 @@ _FILE_NAME = r"^(?!\.{1,2}$)[^/\\\x00]{1,255}$"
 _SHA256 = r"^[0-9a-f]{64}$"
 
 Count = Annotated[int, Meta(ge=0, le=2**53)]
+Side = Annotated[int, Meta(ge=1, le=2**24)]  # length of an axis: units, cells, pixels
 Positive = Annotated[int, Meta(ge=1, le=2**53)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 Sha256 = Annotated[str, Meta(pattern=_SHA256)]
@@ -144,6 +145,18 @@ def convert(value: Any, schema: type[T]) -> T:
         return msgspec.convert(value, schema, str_keys=True)
     except msgspec.ValidationError as error:
         raise FlawError(_explained(value, schema, str(error))) from None
+
+
+def refuse_unknown(given: Any, known: Any, path: str = "") -> None:
+    """That plain values have no field that ``known``, what they were read as, does not have. Raises FlawError with its path."""
+    if isinstance(given, dict) and isinstance(known, dict):
+        for name, value in given.items():
+            if name not in known:
+                raise FlawError(f"{path}.{name}: expected no such field".lstrip("."))
+            refuse_unknown(value, known[name], f"{path}.{name}")
+    elif isinstance(given, list) and isinstance(known, list):
+        for place, (value, like) in enumerate(zip(given, known, strict=False)):
+            refuse_unknown(value, like, f"{path}[{place}]")
 
 
 def within(metadata: Mapping[str, str], name: str, schema: type[T]) -> T:

@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from pellucid.core.documents import FileName, FlawError, Sha256, convert
+from pellucid.core.documents import FileName, FlawError, Sha256, convert, parse
 from pellucid.core.storage import digest_of, room
 
 FILE = "journal.jsonl"
@@ -137,7 +137,7 @@ def _entries(file: Path) -> Iterator[Entry]:
         return
     for line in content.splitlines():
         try:
-            yield convert(json.loads(line), Entry)
+            yield convert(parse(line), Entry)
         except (ValueError, RecursionError, FlawError):
             return
 

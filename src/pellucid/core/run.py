@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import platform
 import time
 from collections.abc import Mapping, Sequence
@@ -374,11 +375,12 @@ def read_run(folder: Path) -> Run | None:
 def _earlier_files(folder: Path) -> set[str]:
     """What earlier runs have written into a folder and is still there; names that lead elsewhere do not count."""
     file = folder / _FACTS
-    if not file.exists():
+    if not os.path.lexists(file):
         return set()
     try:
         run = convert(parse(read_regular(file)), _Claims)
-    except FlawError as flaw:
+    except (FlawError, FileNotFoundError) as error:
+        flaw = error if isinstance(error, FlawError) else "a link to nothing"
         raise FileExistsError(
             f"Expected a folder for the results, got `{folder}`, whose run.json ({flaw}) is not pellucid's; "
             "try another `--out`."

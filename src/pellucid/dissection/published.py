@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from pellucid.core.documents import FlawError, read_regular
 from pellucid.core.storage import write_bytes
 from pellucid.data.concepts.base import Concept
 from pellucid.dissection.counts import Counts
@@ -135,11 +136,11 @@ class _Row(NamedTuple):
 def _read(file: Path) -> tuple[list[str], Iterator[tuple[int, dict[str, str]]]]:
     """Header and rows with their numbers; empty rows are passed over."""
     try:
-        text = file.read_text(encoding="utf-8-sig")
+        text = read_regular(file).decode("utf-8-sig")
         lines = list(csv.reader(io.StringIO(text, newline="")))
     except FileNotFoundError:
         raise FileNotFoundError(f"Expected a unit table, got `{file}`, which is not there.") from None
-    except (UnicodeDecodeError, csv.Error) as error:
+    except (FlawError, UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"Expected a CSV file in UTF-8, got `{file}`, which is not ({error}).") from None
     header = lines[0] if lines else []
 

@@ -56,7 +56,7 @@ class TableFacts(msgspec.Struct, frozen=True):
     units: Count
     complete: bool
     categories: tuple[str, ...]
-    concepts: tuple[tuple[int, str, str, tuple[str, ...]], ...]
+    concepts: tuple[tuple[Count, str, str, tuple[str, ...]], ...]
     held_out: tuple[Count, Count] | None
     chance: Count
     examples: Count | None

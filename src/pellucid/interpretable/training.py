@@ -17,7 +17,8 @@ from pellucid.core.storage import write_text
 from pellucid.interpretable.job import InterpretableJob, accuracy
 from pellucid.interpretable.pictures import open_pictures
 from pellucid.interpretable.settings import InterpretableTraining
-from pellucid.training.loop import Record, first, plain, train
+from pellucid.training.checkpoint import plain
+from pellucid.training.loop import Record, first, train
 from pellucid.training.weights import rounded
 from pellucid.training.workplace import check_free, workplace
 from pellucid.zoo.interpretable.backbones import open_backbone

@@ -184,11 +184,21 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(percent=words.percent, number=text.number, plain=text.plain)
+    environment.filters.update(percent=words.percent, number=text.number, plain=text.plain, local=local)
     environment.globals.update(
         outcome=words.outcome, bar_width=text.bar_width, count=text.count, iou=text.iou
     )
     return environment
+
+
+def local(address: str) -> str:
+    """The name of a file beside the page as a link to it, which can name nothing else: no scheme, no other host.
+
+    >>> local("cat #1.html"), local("javascript:alert(1)"), local("//example.org/x")
+    ('cat %231.html', 'javascript%3Aalert(1)', './example.org/x')
+    """
+    quoted = re.sub(r"[%#?:\\\x00-\x1f]", lambda found: f"%{ord(found[0]):02X}", address)
+    return f"./{quoted.lstrip('/')}" if quoted.startswith("//") else quoted
 
 
 @cache

@@ -21,8 +21,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, distributed, nn
 
+from pellucid.core.documents import FlawError
 from pellucid.core.progress import bar
 from pellucid.core.storage import whole
+from pellucid.training.checkpoint import check, plain, read_checkpoint, unreadable
 
 Precision = Literal["bf16", "float32"]
 _STRIDE = 100_003  # apart enough that epochs of neighboring seeds do not meet
@@ -171,7 +173,7 @@ def train(
         raise ValueError(f'Expected `precision` to be "bf16" or "float32", got {precision!r}.')
     with processes():
         run = _Run(job, precision, progress)
-        if resume and checkpoint.is_file():
+        if resume and os.path.lexists(checkpoint):
             run.resume(checkpoint)
         devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
         with torch.random.fork_rng(devices=devices):
@@ -294,39 +296,17 @@ class _Run:
 
     def resume(self, file: Path) -> None:
         """Go on where a checkpoint ends."""
-        saved = read_checkpoint(file, self.job.settings)
-        self.job.module.load_state_dict(saved["module"])
-        self.job.optimizer.load_state_dict(saved["optimizer"])
-        if self.job.schedule is not None:
-            self.job.schedule.load_state_dict(saved["cycle"])
-        self.record = Record(saved["epoch"], saved["seconds"], saved["history"], saved["best"])
-        self.best = saved["best_module"]
-
-
-def plain(settings: Any) -> dict[str, Any]:
-    """Settings as a checkpoint and a card hold them: paths as text."""
-    return {key: str(value) if isinstance(value, Path) else value for key, value in asdict(settings).items()}
-
-
-def read_checkpoint(file: Path, settings: Any) -> dict[str, Any]:
-    """What a checkpoint holds. Raises ValueError for a damaged file or other settings, naming them."""
-    try:
-        saved: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
-        given = saved["settings"]
-        saved["epoch"], saved["history"], saved["best_module"]
-    except Exception as error:  # a damaged file fails in many ways
-        raise ValueError(
-            f"Expected the checkpoint of an unfinished training, got `{file}`, which cannot be read; "
-            "remove it to start anew."
-        ) from error
-    changed = [key for key, value in plain(settings).items() if given.get(key) != value]
-    if changed:
-        raise ValueError(
-            f"Expected the settings of the unfinished training in `{file}`, got others "
-            f"({', '.join(f'{key} was {given.get(key)!r}' for key in changed)}); "
-            "repeat them to go on, or remove that file to start anew."
-        )
-    return saved
+        saved, job = read_checkpoint(file, self.job.settings), self.job
+        try:
+            check(saved, job.module, job.optimizer, job.schedule)
+            job.module.load_state_dict(saved.module)
+            job.optimizer.load_state_dict(saved.optimizer)
+            if job.schedule is not None:
+                job.schedule.load_state_dict(saved.cycle)
+        except (FlawError, ValueError, KeyError, TypeError, RuntimeError) as error:
+            raise unreadable(file, error) from None
+        self.record = Record(saved.epoch, saved.seconds, saved.history, saved.best)
+        self.best = saved.best_module
 
 
 def _over_all(sums: dict[str, float], seen: int) -> dict[str, float]:

@@ -30,7 +30,8 @@ from torch import Tensor
 
 from pellucid.core.bundle import SUFFIX, Kind
 from pellucid.core.capture import capture
-from pellucid.core.documents import DocumentError, FlawError
+from pellucid.core.documents import Count, DocumentError, FlawError, Side
+from pellucid.core.geometry import Geometry
 from pellucid.core.layers import Layer
 from pellucid.core.network import Network
 from pellucid.core.registry import create, suggest
@@ -300,11 +301,25 @@ class _Origin(msgspec.Struct, frozen=True):
     sha256: str
 
 
+class _Grid(msgspec.Struct, frozen=True):
+    stride: tuple[float, float]
+    start: tuple[float, float]
+    size: tuple[float, float]
+
+
+class _Layer(msgspec.Struct, frozen=True):
+    name: str
+    kind: str
+    shape: tuple[Side, Side, Side]
+    geometry: _Grid
+    index: Count
+
+
 class _Facts(msgspec.Struct, frozen=True):
     """What stored class scores say of themselves."""
 
     network: _Origin
-    layer: Layer
+    layer: _Layer
     criterion: str
     parameters: dict[str, Any]
     others: Annotated[float, msgspec.Meta(ge=0)]
@@ -317,15 +332,15 @@ SCORES = Kind("pellucid class scores", 2, _Facts, "`pellucid neurons --by-class`
 
 def save(scores: ClassScores, folder: str | Path, stem: str = "classes") -> list[str]:
     """Write the scores and give the names of their files; equal scores give equal bytes."""
-    facts = _Facts(
-        _Origin(scores.network, scores.sha256),
-        scores.layer,
-        scores.criterion,
-        dict(scores.parameters),
-        scores.others,
-        scores.temperature,
-        scores.classes,
-    )
+    facts = {
+        "network": _Origin(scores.network, scores.sha256),
+        "layer": scores.layer,
+        "criterion": scores.criterion,
+        "parameters": dict(scores.parameters),
+        "others": scores.others,
+        "temperature": scores.temperature,
+        "classes": scores.classes,
+    }
     arrays = {"values": scores.values, "error": scores.error, "images": scores.images}
     return [SCORES.write(Path(folder) / f"{stem}{SUFFIX}", facts, arrays).name]
 
@@ -353,12 +368,13 @@ def load(path: str | Path, net: Network | None = None) -> ClassScores:
         )
     except FlawError as flaw:
         raise SCORES.damaged(file, flaw) from None
+    layer, grid = facts.layer, facts.layer.geometry
     return ClassScores(
         values,
         error,
         images,
         facts.classes,
-        facts.layer,
+        Layer(layer.name, layer.kind, layer.shape, Geometry(grid.stride, grid.start, grid.size), layer.index),
         facts.criterion,
         facts.parameters,
         facts.others,

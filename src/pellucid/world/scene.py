@@ -9,9 +9,11 @@ Nothing here knows about pixels. A scene is a value: frozen, comparable, hashabl
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from pellucid.core.documents import FlawError, convert, parse, refuse_unknown
 
 from .geometry import Loop, center
 from .vocabulary import (
@@ -222,44 +224,33 @@ class Scene:
     def from_json(text: str) -> Scene:
         """Read what `to_json` wrote. Raises ``ValueError`` if a name is unknown or a field is missing."""
         try:
-            return _scene(json.loads(text))
-        except (KeyError, TypeError) as error:
-            hint = "try what Scene.to_json wrote"
+            given = parse(text)
+            scene = convert(given, Scene)
+            refuse_unknown(given, json.loads(scene.to_json()))
+        except FlawError as flaw:
             raise ValueError(
-                f"Expected the JSON of a scene, got something else ({error!r}); {hint}."
+                f"Expected the JSON of a scene, got something else ({flaw}); try what Scene.to_json wrote."
             ) from None
+        _check(scene)
+        return scene
 
 
-def _shape(data: Mapping[str, Any]) -> Shape:
-    loops = tuple(tuple(loop) for loop in data["loops"])
-    return Shape(**{**data, "loops": loops, "shade": tuple(data["shade"])})
-
-
-def _part(data: Mapping[str, Any]) -> Part:
-    if data["name"] != "mark":
-        check_name("part or stuff", data["name"], PARTS + OBJECTS)
-    check_name("color", data["color"], COLORS)
-    read = {"shapes": tuple(_shape(s) for s in data["shapes"]), "landmark": tuple(data["landmark"])}
-    return Part(**{**data, **read, "turn": tuple(data["turn"])})
-
-
-def _scene(data: Mapping[str, Any]) -> Scene:
-    thing, mark = data["thing"], data["mark"]
-    parts = {key: tuple(_part(p) for p in data[key]) for key in ("behind", "before")}
-    return Scene(
-        label=check_name("class", data["label"], CLASSES),
-        scene=check_name("scene", data["scene"], SCENES),
-        seed=data["seed"],
-        thing=None
-        if thing is None
-        else Thing(
-            check_name("class", thing["name"], CLASSES),
-            Pose(**thing["pose"]),
-            tuple(_part(p) for p in thing["parts"]),
-        ),
-        mark=None if mark is None else _part(mark),
-        **parts,
-    )
+def _check(scene: Scene) -> None:
+    """That all names are known. Raises UnknownNameError."""
+    check_name("class", scene.label, CLASSES)
+    check_name("scene", scene.scene, SCENES)
+    if scene.thing is not None:
+        check_name("class", scene.thing.name, CLASSES)
+    for part in (*scene.behind, *scene.parts, *scene.before, *([scene.mark] if scene.mark else [])):
+        if part.name != "mark":
+            check_name("part or stuff", part.name, PARTS + OBJECTS)
+        check_name("color", part.color, COLORS)
+        for kind, name, names in (
+            ("material", part.material, MATERIALS),
+            ("texture", part.texture, TEXTURES),
+        ):
+            if name is not None:
+                check_name(kind, name, names)
 
 
 def stuff(

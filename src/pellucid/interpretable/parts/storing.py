@@ -241,6 +241,9 @@ def _table(facts: PartFacts, arrays: Arrays) -> PartTable:
     }
     draws = {name: arrays.optional(f"draws/{name}", np.float64, (None,), nan=True) for name in _FEW}
     draws |= {name: arrays.optional(f"draws/{name}", np.float64, (None, filters), nan=True) for name in _MANY}
+    counts = sorted({len(values) for values in draws.values() if values is not None})
+    if len(counts) > 1:
+        raise FlawError(f"draws: expected as many of every number, got {' and '.join(map(str, counts))}")
     return PartTable(
         facts.layer,
         keys,
@@ -265,6 +268,6 @@ def _examples(facts: PartFacts, arrays: Arrays, filters: int) -> Examples | None
     if "examples/images" not in arrays:
         return None
     images = arrays.take("examples/images", np.int64, (filters, None), -1)
-    cells = arrays.take("examples/cells", np.int64, (*images.shape, 2))
+    cells = arrays.take("examples/cells", np.int64, (*images.shape, 2), -1)
     maxima = arrays.take("examples/maxima", np.float64, images.shape, infinite=True)
     return Examples(images, cells, maxima, facts.names)

@@ -28,6 +28,7 @@ ARMS = {
 }
 _LAYERS = {"resnet18": [2, 2, 2, 2], "resnet50": [3, 4, 6, 3], "resnet101": [3, 4, 23, 3]}
 NETWORKS = (*ARMS, *_LAYERS)
+_DEEPEST = 4096  # channels of the head
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,8 @@ class Architecture:
             raise ValueError(
                 f"Expected at least one label and a width in (0, 4], got {self.labels} and {self.width:g}; try 0.25."
             )
+        if not 1 <= self.depth <= _DEEPEST:
+            raise ValueError(f"Expected `depth` from 1 to {_DEEPEST}, got {self.depth}; try 48.")
         if self.sizes and self.network not in ARMS:
             raise ValueError(
                 f'Expected maps of IRENet or one of its arms, got `{self.network}`; try `network="irenet"`.'

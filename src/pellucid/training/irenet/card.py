@@ -14,13 +14,14 @@ from torch.nn import functional as F
 
 from pellucid._version import __version__
 from pellucid.core.provenance import machine
+from pellucid.training.checkpoint import plain
 from pellucid.training.irenet.build import Architecture, multiplications, parameters
 from pellucid.training.irenet.metrics import best_thresholds, by_label, quality
 from pellucid.training.irenet.network import IRENet
 from pellucid.training.irenet.preparing import Prepared
 from pellucid.training.irenet.samples import Samples, Views
 from pellucid.training.irenet.settings import RecognizerTraining
-from pellucid.training.loop import Record, plain
+from pellucid.training.loop import Record
 
 
 @torch.no_grad()

@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from pellucid.core.bundle import SUFFIX, Arrays, Kind
-from pellucid.core.documents import Count, DocumentError, FlawError, Positive
+from pellucid.core.documents import Count, DocumentError, FlawError, Share, Side
 from pellucid.core.geometry import Geometry
 from pellucid.core.network import Network
 from pellucid.core.registry import UnknownNameError, suggest
@@ -156,6 +156,7 @@ class Patterns:
         return {
             "network": {"name": self.network, "sha256": self.sha256},
             "layer": self.layer,
+            "units": len(self.scale),
             "size": list(self.size),
             "geometry": {key: list(value) for key, value in asdict(self.geometry).items()},
             "labels": self.labels,
@@ -190,12 +191,29 @@ class _Occurrence(msgspec.Struct, frozen=True):
     fields: tuple[tuple[Count, Count, Count, Count], ...]
 
 
+class _Shares(msgspec.Struct, frozen=True):
+    own: Count
+    own_images: Count
+    rest: Count
+    rest_images: Count
+
+
+class _Summary(msgspec.Struct, frozen=True):
+    name: str
+    images: Count
+    held_out: Count
+    accepted: Count
+    kept: Count
+    largest_support: Share
+    largest_confidence: Share
+
+
 class _Pattern(msgspec.Struct, frozen=True):
     name: str = msgspec.field(name="class")
     target: Count
     channels: Annotated[tuple[Count, ...], msgspec.Meta(min_length=1)]
-    mined: Shares
-    held_out: Shares | None
+    mined: _Shares
+    held_out: _Shares | None
     occurrences: tuple[_Occurrence, ...]
 
 
@@ -204,13 +222,14 @@ class _Facts(msgspec.Struct, frozen=True):
 
     network: _Origin
     layer: str
-    size: tuple[Positive, Positive]
+    size: tuple[Side, Side]
     geometry: Geometry
     labels: str
     settings: Mining
-    classes: tuple[Summary, ...]
+    classes: tuple[_Summary, ...]
     patterns: tuple[_Pattern, ...]
     notes: tuple[str, ...]
+    units: Count | None = None  # not told before version 2
 
 
 PATTERNS = Kind("pellucid patterns", 2, _Facts, "mining them anew with `pellucid patterns`", PatternsError)
@@ -259,7 +278,7 @@ def _row(one: Pattern) -> dict[str, Any]:
 
 def _read(facts: _Facts, arrays: Arrays) -> Patterns:
     """The patterns of a file, checked to fit together. Raises FlawError."""
-    scale = torch.from_numpy(arrays.take("scale", "floating", (None,), 0))
+    scale = torch.from_numpy(arrays.take("scale", "floating", (facts.units,), 0))
     count = sum(len(row.occurrences) for row in facts.patterns)
     stored = arrays.take("evidence", "floating", (count, None, None), 0, 1) if count else ()
     evidence = iter(map(torch.from_numpy, stored))
@@ -268,7 +287,9 @@ def _read(facts: _Facts, arrays: Arrays) -> Patterns:
         path = f"patterns[{place}]"
         if max(row.channels) >= len(scale):
             raise FlawError(f"{path}.channels: expected channels below {len(scale)}, got {max(row.channels)}")
-        for name, shares in (("mined", row.mined), ("held_out", row.held_out)):
+        mined = Shares(**msgspec.structs.asdict(row.mined))
+        held_out = None if row.held_out is None else Shares(**msgspec.structs.asdict(row.held_out))
+        for name, shares in (("mined", mined), ("held_out", held_out)):
             if shares is not None and not shares.possible:
                 raise FlawError(f"{path}.{name}: expected parts of the images, got {shares}")
         occurrences = []
@@ -280,14 +301,12 @@ def _read(facts: _Facts, arrays: Arrays) -> Patterns:
                 )
             occurrences.append(Occurrence(each.image, each.held_out, each.cells, each.fields, next(evidence)))
         patterns.append(
-            Pattern(
-                row.name, row.target, facts.layer, row.channels, row.mined, row.held_out, tuple(occurrences)
-            )
+            Pattern(row.name, row.target, facts.layer, row.channels, mined, held_out, tuple(occurrences))
         )
     return Patterns(
         facts.layer,
         tuple(patterns),
-        facts.classes,
+        tuple(Summary(**msgspec.structs.asdict(each)) for each in facts.classes),
         scale,
         facts.settings,
         facts.geometry,
