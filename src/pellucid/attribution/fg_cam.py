@@ -28,6 +28,7 @@ from torch import Tensor
 
 from pellucid.attribution.staged import Staged
 from pellucid.core.capture import Trace, capture
+from pellucid.core.precision import widest
 from pellucid.core.reading import precise
 from pellucid.core.registry import UnknownNameError, register, suggest
 from pellucid.relevance.recording import Recording
@@ -70,7 +71,7 @@ class FGCAM(Staged):
         else:
             pass_ = capture(trace.network, trace.images, [layer], trace.target)
             weighing, activations = pass_.gradients[layer], pass_.activations[layer]
-        weights = weighing.mean((2, 3), keepdim=True, dtype=torch.float64)
+        weights = weighing.mean((2, 3), keepdim=True, dtype=widest(weighing.device))
         return weights.to(precise(activations)) * precise(activations)
 
 

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from pellucid.attribution.method import Home, Method, Needs
 from pellucid.core.capture import Trace
+from pellucid.core.precision import widest
 from pellucid.core.reading import precise
 from pellucid.core.registry import register
 from pellucid.relevance.composites import composite_named
@@ -78,7 +79,7 @@ class CLRP(Relevance):
         # Relevance is linear in its seed and the contrastive seed is own less dual. So the difference of the
         # scaled maps is computed from the small difference itself, not from two large maps that nearly agree.
         own, contrast = walked(self.seed), walked("contrastive")
-        total, rest = (each.sum((1, 2, 3), dtype=torch.float64).to(each) for each in (own, contrast))
+        total, rest = (each.sum((1, 2, 3), dtype=widest(each.device)).to(each) for each in (own, contrast))
         dual = (total - rest).abs()
         tilt = torch.where(total == 0, 0, rest / total)[:, None, None]
         scale = torch.where(dual == 0, 1, dual)[:, None, None]

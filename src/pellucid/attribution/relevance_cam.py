@@ -10,13 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from pellucid.attribution.lrp import Relevance
 from pellucid.attribution.method import Home
 from pellucid.core.capture import Trace
+from pellucid.core.precision import widest
 from pellucid.core.reading import precise
 from pellucid.core.registry import register
 from pellucid.relevance.walk import relevances_of
@@ -37,5 +37,5 @@ class RelevanceCAM(Relevance):
         found = relevances_of(trace, layer, self.composite, self.seed)
         relevance = precise(found.relevance[layer])
         # contrastive relevance sums to about zero: its means need more digits than its values
-        weights = relevance.mean((2, 3), keepdim=True, dtype=torch.float64).to(relevance)
+        weights = relevance.mean((2, 3), keepdim=True, dtype=widest(relevance.device)).to(relevance)
         return (weights * precise(found.activations[layer])).sum(1)

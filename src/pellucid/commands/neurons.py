@@ -18,6 +18,7 @@ from pellucid.commands.options import (
     parse,
     with_parameters,
 )
+from pellucid.core.precision import exact
 
 if TYPE_CHECKING:
     from pellucid.commands.sources import Gathered, Source
@@ -136,7 +137,7 @@ def _by_class(options: Any, net: Network, gathered: Gathered, criterion: Criteri
         kept.append((found, index, odds))
         row = {"image": source.name, "target": net.classes[index], "sha256": source.sha256}
         data = {
-            "scores": found.values.double().tolist(),
+            "scores": exact(found.values).tolist(),
             "names": found.target,
             "class": index,
             "odds": odds,

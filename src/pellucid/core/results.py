@@ -19,6 +19,7 @@ from torch import Tensor
 
 from pellucid.core.geometry import Geometry
 from pellucid.core.layers import Layer
+from pellucid.core.precision import exact
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ class Heatmap:
 
     def normalized(self) -> Heatmap:
         """The same map scaled to [0, 1] per image; a map without contrast becomes zero, never NaN."""
-        values = torch.nan_to_num(self.values.double(), posinf=0.0, neginf=0.0)
+        values = torch.nan_to_num(exact(self.values), posinf=0.0, neginf=0.0)
         low, high = values.amin((1, 2), keepdim=True), values.amax((1, 2), keepdim=True)
         scaled = (values - low) / torch.where(high > low, high - low, 1)
         return replace(self, values=scaled.to(self.values))
@@ -226,14 +227,14 @@ class UnitScores:
 
     def top(self, count: int, image: int = 0) -> tuple[Unit, ...]:
         """The ``count`` most important units of one image, best first; ties go to the lower index."""
-        order = torch.sort(self.values[image].double(), descending=True, stable=True).indices
+        order = torch.sort(exact(self.values[image]), descending=True, stable=True).indices
         return tuple(Unit(self.layer.name, int(k)) for k in order[:count])
 
     def share(self, fraction: float, image: int = 0) -> tuple[Unit, ...]:
         """The fewest units whose positive scores reach ``fraction`` of the layer's positive total."""
         if not 0 < fraction <= 1:
             raise ValueError(f"Expected `fraction` in (0, 1], got {fraction}; try 0.5.")
-        positive = self.values[image].double().clamp(min=0)
+        positive = exact(self.values[image]).clamp(min=0)
         total = positive.sum()
         if total <= 0:
             return ()

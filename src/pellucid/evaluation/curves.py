@@ -190,7 +190,7 @@ def curves(
                 shown.update(len(inputs))
             found.append(drawn)
     shape = (*saliency.shape[:-2], len(counts))
-    return Curves(*(each.reshape(shape) for each in torch.cat(found, 2).double().cpu()))
+    return Curves(*(each.reshape(shape) for each in torch.cat(found, 2).cpu().double()))
 
 
 def _with_ends(

@@ -20,6 +20,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from pellucid.core.precision import exact
 from pellucid.core.registry import register
 from pellucid.evaluation.measurement import Measurement
 from pellucid.evaluation.metric import Case, Metric, orders, undefined
@@ -39,10 +40,10 @@ class AverageDrop(Metric):
 
     def __call__(self, case: Case) -> Measurement:
         """``drop``, ``increase`` (0 or 1) and ``gain``; the last only for probabilities."""
-        y, o = (each.double().cpu() for each in _before_and_after(case))
+        y, o = (each.cpu().double() for each in _before_and_after(case))
         values = {
             "drop": torch.where(y > 0, (y - o).clamp(min=0) / y, torch.nan),
-            "increase": torch.where(y.isfinite() & o.isfinite(), (o > y).double(), torch.nan),
+            "increase": torch.where(y.isfinite() & o.isfinite(), exact(o > y), torch.nan),
         }
         if case.target.function is None:  # a function has no upper end
             values["gain"] = torch.where(y < 1, (o - y).clamp(min=0) / (1 - y), torch.nan)

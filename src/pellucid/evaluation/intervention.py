@@ -31,6 +31,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from pellucid.core.network import Network, TargetLike
+from pellucid.core.precision import exact
 from pellucid.core.reading import precise
 from pellucid.core.registry import register
 from pellucid.core.storage import fingerprint
@@ -131,20 +132,20 @@ def agreement(
     reason = _reason(saliency, effects, effect)
     if reason is not None:
         return Agreement(nan, nan, nan, nan, reason)
-    positive = saliency.detach().double().cpu().clamp(min=0)
+    positive = saliency.detach().cpu().double().clamp(min=0)
     mass = (effects.masks * positive).sum((1, 2))
     if not bool(mass.max() > mass.min()):
         return Agreement(nan, nan, nan, nan, "map has the same mass on every part")
     top = mass == mass.max()
     hit = effect[top] == effect.max()
     blamed = effect[top].abs() < negligible * effect.abs().max()
-    area = effects.masks.sum((1, 2)).double()
+    area = exact(effects.masks.sum((1, 2)))
     rank, known = (float(spearman(each[None], effect[None])) for each in (mass, area))
     return Agreement(
         rank,
         rank - (0.0 if isnan(known) else known),
-        float(hit.double().mean()),
-        float(blamed.double().mean()),
+        float(exact(hit).mean()),
+        float(exact(blamed).mean()),
     )
 
 
@@ -252,8 +253,8 @@ def _effects(
     counts = [1 + len(listed) for listed in edits]
     outputs = torch.split(_outputs(net, pictures(), batch_size), counts)
     for listed, target, output in zip(edits, targets, outputs, strict=True):
-        score = target.repeat(len(output)).score(output).double()
-        probability = judge(net, output, target, torch.zeros(len(output), dtype=torch.long)).double()
+        score = exact(target.repeat(len(output)).score(output))
+        probability = exact(judge(net, output, target, torch.zeros(len(output), dtype=torch.long)))
         names, masks = [], []
         for name, mask, _ in listed:
             seen = net.preprocess.view_mask(mask)

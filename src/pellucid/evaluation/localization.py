@@ -24,6 +24,7 @@ from jaxtyping import Bool, Float
 from scipy import ndimage
 from torch import Tensor
 
+from pellucid.core.precision import exact
 from pellucid.core.registry import register
 from pellucid.core.results import Heatmap
 from pellucid.evaluation.measurement import Measurement
@@ -136,7 +137,7 @@ class Box(_Localization):
     def __call__(self, case: Case) -> Measurement:
         """1 where the boxes' intersection over union reaches ``least``, else 0; and the overlap itself."""
         found = box_iou(case.saliency, _masks(case), self.threshold)
-        hit = torch.where(found.isnan(), found, (found >= self.least).double())
+        hit = torch.where(found.isnan(), found, exact(found >= self.least))
         return self._measured(case, case.saliency, True, hit=hit, iou=found)
 
 
@@ -153,7 +154,7 @@ def pointing(
         peak = one.max()
         maximal = (one >= peak - slack * peak.abs()).cpu()
         near = torch.from_numpy(ndimage.distance_transform_edt(~mask.numpy()) <= tolerance)
-        found.append(float(near[maximal].double().mean()))
+        found.append(float(exact(near[maximal]).mean()))
     return torch.tensor(found, dtype=torch.float64)
 
 
@@ -161,7 +162,7 @@ def energy(
     saliency: Float[Tensor, "batch height width"], masks: Bool[Tensor, "batch height width"]
 ) -> Float[Tensor, " batch"]:
     """Share of the positive saliency inside the mask; NaN where undefined."""
-    positive = saliency.double().clamp(min=0)
+    positive = exact(saliency).clamp(min=0)
     share = (positive * masks.to(positive)).sum((1, 2)) / positive.sum((1, 2))
     return _defined(share, saliency, masks, positive=True)
 
@@ -170,7 +171,7 @@ def top_mass(
     saliency: Float[Tensor, "batch height width"], masks: Bool[Tensor, "batch height width"]
 ) -> Float[Tensor, " batch"]:
     """Share of the top-|mask| pixels inside the mask; NaN where undefined."""
-    inside = masks.to(saliency.device).double()
+    inside = exact(masks.to(saliency.device))
     size = inside.sum((1, 2))
     chosen = highest(saliency, torch.ones_like(inside[0]), size)
     return _defined((chosen * inside).sum((1, 2)) / size, saliency, masks)
@@ -184,7 +185,7 @@ def iou(
     if threshold is None:
         chosen = highest(values, area, inside.sum((1, 2)))
     else:
-        chosen = (values >= threshold * values.amax((1, 2), keepdim=True)).double()
+        chosen = exact(values >= threshold * values.amax((1, 2), keepdim=True))
     return _defined(_overlap(chosen, inside, area), values, masks, positive=True)
 
 
@@ -218,10 +219,10 @@ def highest(
     values: Float[Tensor, "batch h w"], area: Float[Tensor, "h w"], budget: Float[Tensor, " batch"]
 ) -> Float[Tensor, "batch h w"]:
     """How much of every cell belongs to the highest cells of total area ``budget``: 1, 0, or for ties an equal share."""
-    flat, weight = values.flatten(1).double(), area.flatten().double().expand(len(values), -1)
+    flat, weight = exact(values.flatten(1)), exact(area.flatten()).expand(len(values), -1)
     ordered, order = flat.sort(descending=True)
     reached = weight.gather(1, order).cumsum(1) >= budget[:, None] - 1e-9
-    last = ordered.gather(1, reached.double().argmax(1, keepdim=True))
+    last = ordered.gather(1, exact(reached).argmax(1, keepdim=True))
     above, tied = flat > last, flat == last
     rest = budget[:, None] - (above * weight).sum(1, keepdim=True)
     share = (rest / (tied * weight).sum(1, keepdim=True).clamp(min=1e-12)).clamp(0, 1)
@@ -263,7 +264,7 @@ def _on_grid(
 ) -> tuple[Float[Tensor, "batch h w"], Float[Tensor, "batch h w"], Float[Tensor, "h w"]]:
     """Cell values, the area of the mask in every cell, and the area of the cell, in pixels."""
     values = maps.values if isinstance(maps, Heatmap) else maps
-    known = masks.to(values.device).double()
+    known = exact(masks.to(values.device))
     if not isinstance(maps, Heatmap):
         _check_sizes(tuple(values.shape), tuple(masks.shape))
         return values, known, torch.ones_like(known[0])

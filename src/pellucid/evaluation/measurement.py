@@ -153,7 +153,7 @@ def bootstrap(
         raise ValueError(
             f"Expected `confidence` in (0, 1) and `resamples` of at least 1, got {confidence} and {resamples}."
         )
-    kept = values.double().cpu()
+    kept = values.cpu().double()
     kept = kept[~kept.isnan()]
     if not len(kept):
         return Interval(float("nan"), float("nan"), float("nan"), 0, confidence)

@@ -38,6 +38,7 @@ from pellucid.attribution import attribute
 from pellucid.attribution.method import Method
 from pellucid.core.capture import capture
 from pellucid.core.network import Network, TargetLike
+from pellucid.core.precision import exact
 from pellucid.core.registry import create, register, suggest
 from pellucid.core.results import Heatmap
 from pellucid.evaluation.measurement import Measurement
@@ -101,8 +102,8 @@ class Randomization(Metric):
             "half": half,
             "last": last[0],
             "last-ssim": last[1],
-            "insensitive": torch.where(worst.isnan(), worst, (worst >= self.threshold).double()),
-            "vanished": states[:, -1, 0].isnan().double().mean(0),
+            "insensitive": torch.where(worst.isnan(), worst, exact(worst >= self.threshold)),
+            "vanished": exact(states[:, -1, 0].isnan()).mean(0),
         }
         gone = "no map of a random network has contrast"
         reasons = tuple(
@@ -297,7 +298,7 @@ def _alike(one: Heatmap, other: Heatmap) -> Float[Tensor, "2 batch"]:
     """Rank correlation and structural similarity of the maps' sizes; NaN where one of them has no contrast."""
     sizes = []
     for heatmap in (one, other):
-        size = heatmap.values.detach().double().cpu().abs()
+        size = heatmap.values.detach().cpu().double().abs()
         peak = size.amax((1, 2), keepdim=True)
         sizes.append(size / torch.where(peak > 0, peak, 1))
     rank = spearman(sizes[0].flatten(1), sizes[1].flatten(1))

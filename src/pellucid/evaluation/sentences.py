@@ -19,6 +19,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from pellucid.core.precision import exact
 from pellucid.evaluation.intervention import LEAST, Effects, agreement
 from pellucid.units.patterns import wilson
 
@@ -99,4 +100,4 @@ def right_by_mass(effects: Effects, saliency: Float[Tensor, "height width"]) -> 
 
 def by_chance(effects: Effects) -> float:
     """How often a visible part drawn by lot is right."""
-    return float((effects.logit == effects.logit.max()).double().mean())
+    return float(exact(effects.logit == effects.logit.max()).mean())

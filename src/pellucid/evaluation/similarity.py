@@ -16,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pellucid.core.geometry import gaussian
+from pellucid.core.precision import exact
 
 
 def spearman(
@@ -30,7 +31,7 @@ def spearman(
 
 def ssim(one: Float[Tensor, "batch h w"], other: Float[Tensor, "batch h w"]) -> Float[Tensor, " batch"]:
     """Structural similarity of maps in [0, 1], on their own grid."""
-    x, y = one.double(), other.double()
+    x, y = exact(one), exact(other)
     rows, columns = (gaussian(int(side), 1.5, 5).to(x) for side in x.shape[1:])
 
     def local(values: Tensor) -> Tensor:
@@ -48,5 +49,5 @@ def _ranks(values: Float[Tensor, " values"]) -> Float[Tensor, " values"]:
     if not bool(values.isfinite().all()):
         return torch.full_like(values, float("nan"), dtype=torch.float64)
     _, place, counts = torch.unique(values, return_inverse=True, return_counts=True)
-    ranks: Tensor = counts.cumsum(0).double() - (counts.double() - 1) / 2
+    ranks: Tensor = exact(counts.cumsum(0)) - (exact(counts) - 1) / 2
     return ranks[place]

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from pellucid.core.capture import Trace, capture
 from pellucid.core.network import Network
+from pellucid.core.precision import exact
 from pellucid.core.tail import Tail
 from pellucid.core.target import Target
 from pellucid.data.filling import FILLS, without
@@ -117,7 +118,7 @@ def by_units(
     there = capture(net, trace.images, [layer], other)
     chosen: list[int] = []
     for each in (trace, there):
-        values = criterion(each, layer).detach()[0].double().cpu()
+        values = criterion(each, layer).detach()[0].cpu().double()
         order = torch.sort(values, descending=True, stable=True).indices[:count].tolist()
         chosen += [unit for unit in order if values[unit] > 0]
     chosen = list(dict.fromkeys(chosen))
@@ -166,7 +167,7 @@ def _cumulative(image: Tensor, parts: Sequence[Part], found: Parts) -> Tensor:
 def _margin(target: Target, other: Target, output: Tensor) -> float:
     """Mean over the rows of an output."""
     count = len(output)
-    return float((target.repeat(count).score(output) - other.repeat(count).score(output)).double().mean())
+    return float(exact(target.repeat(count).score(output) - other.repeat(count).score(output)).mean())
 
 
 def _index(target: Target) -> int:

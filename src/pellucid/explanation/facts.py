@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from torch import Tensor
 
+from pellucid.core.precision import exact
 from pellucid.explanation.concepts import Meaning
 from pellucid.speech.languages import said, speaker_of
 from pellucid.visualization.painted import Painted
@@ -150,7 +151,7 @@ class Region:
         """Plain data, without the mask."""
         return {
             "box": listed(self.box),
-            "area": float(self.mask.double().mean()),
+            "area": float(exact(self.mask).mean()),
             "words": list(self.words),
             "confidence": self.confidence,
             "effect": None if self.effect is None else {"score": self.effect.score, "probability": self.effect.probability},

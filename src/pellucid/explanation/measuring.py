@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pellucid.core.precision import exact
 from pellucid.attribution import Method
 from pellucid.core.capture import Trace
 from pellucid.core.counting import counting
@@ -142,6 +143,7 @@ def _target_index(net: Network, target: Target) -> int | None:
     return int(target.indices[0]) if target.signs is None else int(target.signs[0] > 0)
 
 
+<<<<<<< HEAD
 def important_units(
     net: Network, trace: Trace, scores: UnitScores, count: int, seed: int, names: Names, pictures: Pictures
 ) -> tuple[tuple[Neuron, ...], Removal | None]:
@@ -149,7 +151,14 @@ def important_units(
 
     Only units whose own removal lowers the score are cited as evidence and removed together.
     """
-    values = scores.values[0].double().cpu()
+    values = scores.values[0].cpu().double()
+=======
+def important_neurons(
+    net: Network, trace: Trace, scores: UnitScores, count: int, seed: int, meanings: Names, pictures: Pictures
+) -> tuple[tuple[Neuron, ...], Removal | None, int]:
+    """The best units by score, what removing them does, and how many tail runs that took."""
+    values = scores.values[0].cpu().double()
+>>>>>>> 5672ae8 (One helper decides precision by device: nothing is computed in float64 where a device has none)
     total = float(values.clamp(min=0).sum())
     top = [unit for unit in scores.top(count) if float(values[unit.index]) > 0]
     if not top or total <= 0:
@@ -205,7 +214,7 @@ def positive_evidence(heatmap: Heatmap) -> Tensor | None:
     """Positive part of a single map at input size, summing to 1; None where the map cannot be read."""
     if heatmap.status[0] != "ok":
         return None
-    evidence = heatmap.upsample()[0].detach().double().cpu().clamp(min=0)
+    evidence = heatmap.upsample()[0].detach().cpu().double().clamp(min=0)
     total = evidence.sum()
     return evidence / total if total > 0 else None
 
@@ -234,13 +243,13 @@ def _places(evidence: Tensor, chosen: Tensor) -> tuple[str, ...]:
     row = float((weight.sum(1) * torch.arange(height)).sum())
     column = float((weight.sum(0) * torch.arange(width)).sum())
     center = row, column
-    area = float(chosen.double().mean())
+    area = float(exact(chosen).mean())
     place = w.place(*center, height, width)
     if _compact(weight, chosen, center):
         return () if place == "center" and area > LARGE else (place,)
     rows, columns = ((3 * torch.arange(size)) // size for size in (height, width))
     shares = torch.zeros(9, dtype=torch.double)
-    shares.index_add_(0, (3 * rows[:, None] + columns).flatten(), weight.double().flatten())
+    shares.index_add_(0, (3 * rows[:, None] + columns).flatten(), exact(weight).flatten())
     best = [k for k in torch.argsort(shares, descending=True, stable=True).tolist() if shares[k] >= w.PLACED]
     if len(best) > w.PLACES or float(shares[best].sum()) < w.TOGETHER:
         return ()
@@ -254,15 +263,15 @@ def _compact(weight: Tensor, chosen: Tensor, center: tuple[float, float]) -> boo
     vertical = (torch.arange(height, dtype=torch.double) - row) / height
     horizontal = (torch.arange(width, dtype=torch.double) - column) / width
     reach = float(
-        (weight.double().sum(1) * vertical**2).sum() + (weight.double().sum(0) * horizontal**2).sum()
+        (exact(weight).sum(1) * vertical**2).sum() + (exact(weight).sum(0) * horizontal**2).sum()
     )
     margins = (max(1, height // 24), max(1, width // 24))
     top, left = (max(0, round(at) - margin) for at, margin in zip(center, margins, strict=True))
     middle = chosen[top : round(row) + margins[0] + 1, left : round(column) + margins[1] + 1]
-    area = float(chosen.double().mean())
+    area = float(exact(chosen).mean())
     return (
         reach**0.5 <= COMPACT * (area / 6) ** 0.5 + 0.5 / min(height, width)
-        and float(middle.double().mean()) >= 0.5
+        and float(exact(middle).mean()) >= 0.5
     )
 
 
@@ -276,7 +285,7 @@ def attainable(heatmap: Heatmap, mask: Tensor) -> float:
         interpolation(heatmap.values.shape[1 + axis], grid.start[axis], grid.stride[axis], extent, extent)
         for axis, extent in ((0, height), (1, width))
     )
-    known = mask.double()
+    known = exact(mask)
     cells = (rows.T @ known @ columns) / (rows.sum(0)[:, None] * columns.sum(0)).clamp(min=1e-12)
     ideal = rows @ cells @ columns.T
     return float((ideal * known).sum() / ideal.sum().clamp(min=1e-12))

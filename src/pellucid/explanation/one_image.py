@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pellucid.core.precision import exact
 from pellucid.core.capture import Trace, capture
 from pellucid.core.counting import counting
 from pellucid.core.layers import INPUT
@@ -233,7 +234,7 @@ def _clauses(
     said += say.faithful(tested)
     if mask is not None and known.label is not None:
         shares = _shares(measured, mask)
-        area = float(mask.double().mean())
+        area = float(exact(mask).mean())
         said += say.on_object(known.label, target["name"], shares, area, main.method) if shares else []
     criterion = request.criterion.name
     title = criterion.upper() if criterion == "cgnis" else criterion

@@ -32,6 +32,7 @@ from torch.nn import functional as F
 from pellucid.core.capture import Trace
 from pellucid.core.layers import INPUT
 from pellucid.core.network import Network
+from pellucid.core.precision import exact
 from pellucid.core.tail import Tail
 from pellucid.core.target import Target
 from pellucid.data.filling import FILLS, fill, widened, without
@@ -152,7 +153,7 @@ def measure_parts(
     found = []
     for seen, output in zip(sight.parts, each, strict=True):
         left = _effect(net, trace.target, output)
-        area = float(seen.region.double().mean())
+        area = float(exact(seen.region).mean())
         share = None if evidence is None else float(evidence[seen.region].sum())
         drop = whole.score - left.score
         found.append(Part(seen, area, share, left, drop, output, answering.get(seen.name)))
@@ -182,7 +183,7 @@ def _side(
 ) -> Filled:
     left = _effect(net, target, output)
     share = None if evidence is None else float(evidence[side].sum())
-    return Filled(left, whole.score - left.score, share, float(side.double().mean()))
+    return Filled(left, whole.score - left.score, share, float(exact(side).mean()))
 
 
 def run(net: Network, images: Tensor) -> Float[Tensor, "picture output"]:
@@ -195,11 +196,11 @@ def run(net: Network, images: Tensor) -> Float[Tensor, "picture output"]:
 def _effect(net: Network, target: Target, output: Tensor) -> Effect:
     """What is left of the target, as a mean over the rows of an output."""
     repeated = target.repeat(len(output))
-    score = float(repeated.score(output).double().mean())
+    score = float(exact(repeated.score(output)).mean())
     if target.function is not None:
         return Effect(score, None)
     rows = torch.arange(len(output), device=output.device)
-    return Effect(score, float(judge(net, output, repeated, rows).double().mean()))
+    return Effect(score, float(exact(judge(net, output, repeated, rows)).mean()))
 
 
 def _answering(
@@ -239,7 +240,7 @@ def _units(
     trace: Trace, layer: str, wanted: Sequence[str], criterion: Criterion, names: Names
 ) -> dict[str, list[tuple[int, float, float]]]:
     """By name of a part: (unit, share of the positive total, IoU) of the best units that answer to it."""
-    values = criterion(trace, layer).detach()[0].double().cpu().clamp(min=0)
+    values = criterion(trace, layer).detach()[0].cpu().double().clamp(min=0)
     total = float(values.sum())
     found: dict[str, list[tuple[int, float, float]]] = {}
     for unit in torch.argsort(values, descending=True, stable=True).tolist():

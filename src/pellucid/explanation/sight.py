@@ -25,6 +25,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pellucid.core.network import Network
+from pellucid.core.precision import exact
 from pellucid.core.registry import UnknownNameError, suggest
 from pellucid.speech.wording import COLORED
 from pellucid.speech.world_chinese import WORLD
@@ -135,8 +136,8 @@ def of_concept_world(net: Network) -> bool:
 def look(recognizer: Recognizing, picture: Image.Image, size: tuple[int, int]) -> Sight:
     """What a recognizer sees in a picture, with regions at ``size`` (height, width)."""
     with torch.inference_mode(False), torch.no_grad():
-        probabilities = recognizer.probabilities(picture)[0].double().cpu()
-        thresholds = torch.as_tensor(recognizer.thresholds).double().cpu()
+        probabilities = recognizer.probabilities(picture)[0].cpu().double()
+        thresholds = torch.as_tensor(recognizer.thresholds).cpu().double()
         if probabilities.shape != (len(recognizer.names),) or thresholds.shape != probabilities.shape:
             raise ValueError(
                 f"Expected a probability and a threshold for each of {len(recognizer.names)} attributes, got "
@@ -187,7 +188,7 @@ def _parts(
     largest, owner = maps[there].max(0)
     thing = largest >= none
     found = [(names[place], (owner == k) & thing) for k, place in enumerate(there)]
-    found = [(name, region) for name, region in found if float(region.double().mean()) >= LEAST]
+    found = [(name, region) for name, region in found if float(exact(region).mean()) >= LEAST]
     found.sort(key=lambda one: -int(one[1].sum()))
     parts = tuple(
         Seen(name, region, probable[name], limits[name], _color(colors, region))

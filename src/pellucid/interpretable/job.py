@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pellucid.core.network import Network
+from pellucid.core.precision import exact
 from pellucid.interpretable.caching import entered, finished_by, lower_maps
 from pellucid.interpretable.pictures import Pictures
 from pellucid.interpretable.settings import InterpretableTraining
@@ -138,7 +139,7 @@ class InterpretableJob(Job):
         numbers = {
             "task": float(task.detach()),
             "templates": float(held.detach()),
-            "training_accuracy": float(right.double().mean()),
+            "training_accuracy": float(exact(right).mean()),
         }
         return task + held, numbers
 

@@ -26,6 +26,7 @@ from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional as F
 
+from pellucid.core.precision import exact
 from pellucid.core.results import Heatmap
 from pellucid.naming.cells import Cells
 
@@ -144,7 +145,7 @@ def evidence_regions(
         basin = labels == number
         inside = basin & (outlined >= HEIGHT * outlined[basin].max())
         mask = _around(opened(inside), peak)
-        if float(mask.double().mean()) < least:
+        if float(exact(mask).mean()) < least:
             continue
         held = float(positive[mask].sum())
         made.append(Region(mask, held / (float(mask.sum()) + SMALL * mask.numel()), held / total, peak))

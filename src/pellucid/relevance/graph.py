@@ -26,6 +26,7 @@ from torch.utils._pytree import tree_map_only
 
 from pellucid.core.hooks import Intercept, hidden_in
 from pellucid.core.network import Network
+from pellucid.core.precision import widest
 from pellucid.relevance.calls import Invocation, Tag, plain_name, put_tag, tag_of, tensors_in
 from pellucid.relevance.composites import Composite
 from pellucid.relevance.ledger import Ledger
@@ -43,7 +44,7 @@ def graph_for(
 ) -> tuple[RelevanceGraph, Tensor]:
     """A graph for these images, and the images as an object of its own to write their tag on."""
     half = net.dtype in (torch.float16, torch.bfloat16)  # no type to divide in: such walks are in float32
-    precision = torch.float64 if double else torch.float32 if half else None
+    precision = widest(net.device) if double else torch.float32 if half else None
     known = net.preprocess.channels == net.input_shape[0]  # else nobody knows what a pixel can be
     limits = net.preprocess.bounds() if known else None
     logits = net.layers.made_by == "log_softmax"

@@ -11,10 +11,12 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from pellucid.core.precision import widest
+
 
 @dataclass(eq=False)
 class Entry:
-    """One operation; sums in float64, one per image."""
+    """One operation; sums in the widest type of the device, one per image."""
 
     name: str
     batch: int
@@ -39,9 +41,9 @@ class Entry:
         relevance = (relevance.real + relevance.imag if relevance.is_complex() else relevance).detach()
         rows = relevance.shape[0] if relevance.ndim else 1
         if rows % self.batch == 0:  # windows and heads of one image lie together
-            values = relevance.reshape(self.batch, -1).sum(1, dtype=torch.float64)
+            values = relevance.reshape(self.batch, -1).sum(1, dtype=widest(relevance.device))
         else:
-            values = (relevance.sum(dtype=torch.float64) / self.batch).expand(self.batch)
+            values = (relevance.sum(dtype=widest(relevance.device)) / self.batch).expand(self.batch)
         return sign * values if so_far is None else so_far + sign * values
 
 
@@ -69,7 +71,7 @@ class Ledger:
 
     def behind(self, layer: str, what: str, like: Tensor) -> Tensor:
         """Sum of ``"bias"`` or ``"absorbed"`` over all operations behind a layer, per image."""
-        total = torch.zeros(self.batch, dtype=torch.float64, device=like.device)
+        total = torch.zeros(self.batch, dtype=widest(like.device), device=like.device)
         for entry in self.entries[self.places[layer] :]:
             found = getattr(entry, what)
             total = total if found is None else total + found

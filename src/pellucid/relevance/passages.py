@@ -14,6 +14,7 @@ from torch import Tensor
 
 from pellucid.core.layers import passive
 from pellucid.core.network import Network
+from pellucid.core.precision import exact
 from pellucid.relevance.recording import Recording
 
 WHOLE = 0.01  # what may be lost on the way to biases and ε
@@ -43,7 +44,7 @@ def _found(net: Network, image: Tensor, top: str) -> tuple[str, ...]:
     arrived = recording.carry(start / start.sum(), top, below)
     chosen: list[str] = []
     for name in below:
-        whole = abs(float(arrived[name].sum(dtype=torch.float64)) - 1) <= WHOLE
+        whole = abs(float(exact(arrived[name]).sum()) - 1) <= WHOLE
         rectified = float(recording.activations[name].amin()) >= 0
         if whole and rectified and not (chosen and alike(arrived[chosen[-1]], arrived[name])):
             chosen.append(name)

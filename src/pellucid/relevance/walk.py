@@ -20,6 +20,7 @@ from pellucid.core.capture import Trace, capture
 from pellucid.core.hooks import at_calls
 from pellucid.core.layers import Layer
 from pellucid.core.network import Network, TargetLike
+from pellucid.core.precision import exact
 from pellucid.core.running import undisturbed
 from pellucid.relevance.composites import Composite, composite_named
 from pellucid.relevance.graph import graph_for
@@ -69,15 +70,15 @@ class Relevances:
     @property
     def seed_total(self) -> Float[Tensor, " batch"]:
         """Σ R at the output, in float64."""
-        return self.seed.double().sum(1)
+        return exact(self.seed).sum(1)
 
     def total(self, layer: str) -> Float[Tensor, " batch"]:
         """Σ R of a layer, in float64."""
-        return self.relevance[layer].double().sum((1, 2, 3))
+        return exact(self.relevance[layer]).sum((1, 2, 3))
 
     def conservation(self, image: int = 0) -> tuple[Conservation, ...]:
         """One row per layer, for one image, in the order the layers were asked for."""
-        size = float(self.seed[image].double().abs().sum())
+        size = float(exact(self.seed[image]).abs().sum())
         rows = []
         for name in self.relevance:
             seed = float(self.seed_total[image])
@@ -90,8 +91,8 @@ class Relevances:
 
     def leaks(self, share: float = 1e-3) -> tuple[str, ...]:
         """Names of operations that lost more than this share of the seed of any image, the worst first."""
-        size = self.seed.double().abs().sum(1).clamp(min=torch.finfo(torch.float64).tiny)
-        worst = {name: float((lost.abs() / size).max()) for name, lost in self.losses.items()}
+        size = exact(self.seed).abs().sum(1).clamp(min=torch.finfo(torch.float64).tiny)
+        worst = {name: float((exact(lost).abs() / size).max()) for name, lost in self.losses.items()}
         return tuple(sorted((name for name in worst if worst[name] > share), key=lambda name: -worst[name]))
 
 

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pellucid._version import __version__
+from pellucid.core.precision import exact
 from pellucid.core.progress import bar
 from pellucid.core.provenance import machine
 from pellucid.core.storage import whole, write_text
@@ -100,7 +101,7 @@ class _Classifier(Job):
         x = Preprocess.scenes(self.settings.size).normalize(images)
         x = torch.where(mirrored[:, None, None, None].to(x.device), x.flip(3), x)
         output = forward(x.contiguous(memory_format=torch.channels_last)).float()
-        right = (output.argmax(1) == labels).double().mean()
+        right = exact(output.argmax(1) == labels).mean()
         return F.cross_entropy(output, labels), {"training_accuracy": float(right)}
 
 

@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from pellucid.core.network import Network
+from pellucid.core.precision import exact
 from pellucid.core.results import UnitScores
 from pellucid.core.tail import Tail
 from pellucid.data.batches import as_batch, as_layers
@@ -68,7 +69,7 @@ def selectivity(
     if len(x) < 2 or float(x[0]) != 0 or bool((x.diff() <= 0).any()):
         raise ValueError(f"Expected rising `shares` from 0, at least two, got {list(shares)}.")
     drop = (own[0] - own) - (others[0] - others)
-    return drop, float(torch.trapezoid(drop.double(), x) / (x[-1] - x[0]))
+    return drop, float(torch.trapezoid(exact(drop), x) / (x[-1] - x[0]))
 
 
 def _listed(order: Sequence[int] | UnitScores | Tensor) -> Int[Tensor, " unit"]:
@@ -77,5 +78,5 @@ def _listed(order: Sequence[int] | UnitScores | Tensor) -> Int[Tensor, " unit"]:
             raise ValueError(
                 f"Expected the scores of one class or image, got {len(order.values)}; try `scores.top(n, row)`."
             )
-        return torch.sort(order.values[0].double(), descending=True, stable=True).indices
+        return torch.sort(exact(order.values[0]), descending=True, stable=True).indices
     return torch.as_tensor(order, dtype=torch.long).reshape(-1)

@@ -42,7 +42,7 @@ def deletion_order(
         )
     if not temperature > 0:
         raise ValueError(f"Expected `temperature` above 0, got {temperature}; try 0.1.")
-    s, m = scores.detach().double().cpu(), log_odds.detach().double().cpu().clone()
+    s, m = scores.detach().cpu().double(), log_odds.detach().cpu().double().clone()
     if not bool(s.isfinite().all() and m.isfinite().all()):
         raise ValueError("Expected finite scores and log-odds; leave images without them out.")
     weights = _weights(kinds, label)

@@ -10,6 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from pellucid.core.precision import exact
+
 _ROOT = ((0.26, 0.09, 0.02), (0.27, 0.00, -0.05), (0.27, -0.09, 0.03))
 
 
@@ -31,7 +33,7 @@ def decorrelate(colors: Float[Tensor, "batch channel h w"]) -> Float[Tensor, "ba
     """The inverse of `correlate`."""
     if colors.shape[1] != 3:
         return colors
-    return torch.einsum("ij,bjhw->bihw", torch.linalg.inv(matrix(colors).double()).to(colors), colors)
+    return torch.einsum("ij,bjhw->bihw", torch.linalg.inv(exact(matrix(colors))).to(colors), colors)
 
 
 def natural(
@@ -41,7 +43,7 @@ def natural(
     with 0 the gradient itself; between them colors are held back less."""
     if gradient.shape[1] != 3 or not power:
         return gradient
-    root = matrix(gradient.double())
+    root = matrix(exact(gradient))
     values, vectors = torch.linalg.eigh(root @ root.T)
     step = (vectors * values**power) @ vectors.T
     return torch.einsum("ij,bjhw->bihw", step.to(gradient), gradient)

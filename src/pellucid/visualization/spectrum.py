@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from pellucid.core.precision import exact
 from pellucid.visualization.colors import correlate, decorrelate
 
 
@@ -39,7 +40,7 @@ def inverse(coefficients: Tensor, size: tuple[int, int]) -> Float[Tensor, "batch
 
 def measured(pictures: Float[Tensor, "real channel h w"]) -> Float[Tensor, "channel h half"]:
     """Mean amplitude of real pictures in [0, 1], in uncorrelated colors before the sigmoid; the mean color is left out."""
-    values = pictures.double().clamp(0.02, 0.98)
+    values = exact(pictures).clamp(0.02, 0.98)
     amplitude = torch.fft.rfft2(decorrelate(values.logit()), norm="ortho").abs().mean(0)
     amplitude[:, 0, 0] = 0
     return torch.as_tensor(amplitude)

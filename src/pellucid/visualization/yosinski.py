@@ -19,6 +19,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from pellucid.core.precision import exact
 from pellucid.core.registry import register
 from pellucid.visualization.draws import Transforms
 from pellucid.visualization.method import Method, Painter
@@ -94,7 +95,7 @@ def regularized(
 
 def _kept(size: Float[Tensor, "batch h w"], percentile: float) -> Float[Tensor, "batch 1 h w"]:
     # in float64: torch's quantile interpolates, as NumPy's percentile does
-    limit = torch.quantile(size.flatten(1).double(), percentile / 100, dim=1).to(size)
+    limit = torch.quantile(exact(size.flatten(1)), percentile / 100, dim=1).to(size)
     return (size >= limit[:, None, None])[:, None].to(size)
 
 

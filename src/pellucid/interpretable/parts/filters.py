@@ -184,7 +184,7 @@ def _run(net: Network, images: Tensor, layer: str, masking: Masking | None) -> t
     if masking is not None:
         hook = masking.register_forward_pre_hook(lambda _, given: raw.append(given[0].detach().clone()))
     try:
-        observe(net, images, [layer], lambda _, value: kept.append(value.double().cpu().clone()))
+        observe(net, images, [layer], lambda _, value: kept.append(value.cpu().double().clone()))
     finally:
         if hook is not None:
             hook.remove()

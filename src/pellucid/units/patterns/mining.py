@@ -22,6 +22,7 @@ from torch import Tensor
 from pellucid.core.capture import Trace
 from pellucid.core.layers import Layer
 from pellucid.core.network import Network
+from pellucid.core.precision import exact
 from pellucid.core.progress import bar, each
 from pellucid.core.registry import suggest
 from pellucid.core.steps import Steps
@@ -220,7 +221,7 @@ def held_out(targets: Tensor, settings: Mining) -> Tensor:
 
 def _scale(values: Tensor) -> Tensor:
     """Mean peak of every channel; 1 for one that never is positive, which then is in no transaction."""
-    mean = values.clamp(min=0).double().mean(0).float()
+    mean = exact(values.clamp(min=0)).mean(0).float()
     return torch.where(mean > 0, mean, 1)
 
 

@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
+from pellucid.core.precision import exact
 from pellucid.visualization.decoder.model import Decoder
 from pellucid.visualization.decoder.pictures import Maps
 
@@ -43,22 +44,20 @@ def errors(
     with torch.no_grad():
         mean = torch.zeros(pictures.shape[1:], dtype=torch.float64)
         for part in torch.split(known, _AT_ONCE):
-            mean += (pictures[part].double() / 255).sum(0)
+            mean += (exact(pictures[part]) / 255).sum(0)
         mean /= len(known)
         own = plain = contrast = 0.0
         none = untold(decoder).cpu()
         for part in torch.split(held, _AT_ONCE):
             wanted = pictures[part].float() / 255
             painted = decoder(maps(part)).float().clamp(0, 1).cpu()
-            own += float((painted - wanted).double().square().mean((1, 2, 3)).sum())
-            contrast += float((wanted - none).flatten(1).std(1, unbiased=False).double().sum())
+            own += float(exact(painted - wanted).square().mean((1, 2, 3)).sum())
+            contrast += float(exact((wanted - none).flatten(1).std(1, unbiased=False)).sum())
             plain += float((mean - wanted).square().mean((1, 2, 3)).sum())
         some = held[:_MOST]
         by_maps, by_pixels = _nearest(decoder, maps, pictures, known, some)
         found = [
-            float(
-                (pictures[match].double() - pictures[some].double()).div(255).square().mean((1, 2, 3)).mean()
-            )
+            float((exact(pictures[match]) - exact(pictures[some])).div(255).square().mean((1, 2, 3)).mean())
             for match in (by_maps, by_pixels)
         ]
     return Errors(len(held), own / len(held), plain / len(held), found[0], found[1], contrast / len(held))

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from pellucid.core.capture import observe
 from pellucid.core.network import Network
+from pellucid.core.precision import exact
 from pellucid.core.progress import bar
 from pellucid.data.preprocess import to_batch
 from pellucid.data.tensors import to_bytes
@@ -52,7 +53,7 @@ class Maps:
         total = torch.zeros(self.net.layer(self.layer).shape[0], dtype=torch.float64)
         with bar(len(which), "scales", "picture", progress) as shown:
             for part in torch.split(which, _AT_ONCE):
-                total += self(part).amax((2, 3)).clamp(min=0).double().sum(0).cpu()
+                total += exact(self(part).amax((2, 3)).clamp(min=0)).sum(0).cpu()
                 shown.update(len(part))
         mean = (total / len(which)).float()
         return torch.where(mean > 0, mean, 1)
