@@ -167,6 +167,8 @@ def _backward(net: Network, score: Tensor, kept: dict[str, Tensor]) -> dict[str,
     if not score.requires_grad:
         raise no_gradient(net, kept)
     grads = torch.autograd.grad(score.sum(), list(kept.values()), allow_unused=True)
+    if all(grad is None for grad in grads):  # an operation without a derivative stands between
+        raise no_gradient(net, kept)
     # a layer off the target's path has, truthfully, no influence
     return {
         name: torch.zeros_like(value) if grad is None else grad.detach()
@@ -200,7 +202,7 @@ def _why_not(net: Network) -> str:
     quantized = [
         f"`{name}` ({type(child).__name__})"
         for name, child in net.module.named_modules()
-        if "quantized" in type(child).__module__
+        if "quantized" in type(child).__module__ and "Packed" not in type(child).__name__
     ]
     if quantized:
         return f"quantized modules have none ({', '.join(quantized[:3])}), try the network in floating point"

@@ -67,6 +67,16 @@ def _unrecorded(function: Any) -> bool:
     )  # fmt: skip
 
 
+class _Compiled(nn.Module):
+    """What stands for a module inside that ``torch.compile`` has wrapped: it runs what was wrapped, and answers for it."""
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(super().__getattr__("_orig_mod"), name)
+
+
 class _Twins:
     """The twins of one tree of modules, each made once; what refers to an original refers to its twin in them."""
 
@@ -84,7 +94,8 @@ class _Twins:
                 for parameter in known.parameters():
                     parameter.detach_().requires_grad_(False)
             else:
-                known = self._made[id(module)] = object.__new__(type(module))
+                kind = _Compiled if type(module).__name__ == "OptimizedModule" else type(module)
+                known = self._made[id(module)] = object.__new__(kind)
                 self._fill(module, known)
         return known
 
