@@ -5,11 +5,12 @@
     cost.forward, cost.backward, cost.tail
 
 A pass is one image going through: a batch of eight counts eight. Copies of the network that are made inside (of random weights,
-for instance) count too, as their hooks are copied with them.
+for instance) count too, as their hooks are copied with them. What other threads run at the same time does not count.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -62,12 +63,14 @@ def counting(net: Network) -> Iterator[Passes]:
         >>> cost
         Passes(forward=2, backward=2, tail=0)
     """
-    key = next(_keys)
+    key, thread = next(_keys), threading.get_ident()
     passes = _open[key] = Passes()
 
     def begun(_module: Any, given: tuple[Any, ...]) -> None:
         passes = _open.get(key)
-        if passes is not None:  # a copy of the network may outlive the counting
+        if (
+            passes is not None and threading.get_ident() == thread
+        ):  # a copy of the network may outlive the counting
             rows = _rows(given)
             if _in_tail.get():
                 passes.tail += rows
@@ -76,7 +79,7 @@ def counting(net: Network) -> Iterator[Passes]:
 
     def finished(_module: Any, given: tuple[Any, ...], output: Any) -> None:
         recorded = [each for each in tree_leaves(output) if isinstance(each, Tensor) and each.requires_grad]
-        if key not in _open or not recorded:
+        if key not in _open or not recorded or threading.get_ident() != thread:
             return
         rows, in_tail = _rows(given), _in_tail.get()
 

@@ -13,7 +13,6 @@ from PIL import Image
 from torch import Tensor
 
 from pellucid.core.network import Network, TargetLike
-<<<<<<< HEAD
 from pellucid.core.registry import suggest
 from pellucid.data.images import Picture
 from pellucid.data.pictures import Renderable, pictures
@@ -21,50 +20,6 @@ from pellucid.explanation.explanation import Explanation
 from pellucid.explanation.one_image import explain_picture
 from pellucid.explanation.request import one_each, request_of
 from pellucid.explanation.settings import ExplainSettings
-=======
-from pellucid.core.precision import exact
-from pellucid.core.registry import create, get, names
-from pellucid.core.results import Heatmap, UnitScores
-from pellucid.data.images import InputImage
-from pellucid.data.preprocess import to_batch
-from pellucid.explanation import clauses as say
-from pellucid.explanation import part_clauses
-from pellucid.explanation.concepts import Names, TableLike, names_for
-from pellucid.explanation.contrast import Contrast, Rivalry, by_neurons, by_parts, other_class
-from pellucid.explanation.evidence import attainable, concentration, positive_evidence
-from pellucid.explanation.explanation import Clause, Cost, Explanation, Neuron, Removal
-from pellucid.explanation.faithfulness import Faithfulness
-from pellucid.explanation.faithfulness import faithfulness as test_map
-from pellucid.explanation.measuring import (
-    all_maps,
-    attainable_mean,
-    important_neurons,
-    inside_and_boxes,
-    lead_of,
-    notes_of,
-    prediction_of,
-)
-from pellucid.explanation.parts import Parts, measured
-from pellucid.explanation.patterns import PatternsLike, patterns_for
-from pellucid.explanation.patterns import clauses as of_patterns
-from pellucid.explanation.pictures import Pictures as Pictures
-from pellucid.explanation.pictures import PicturesLike, pictures_for
-from pellucid.explanation.request import (
-    Known,
-    Request,
-    is_scene,
-    known_object,
-    last_layer,
-    mask_at_input,
-    one_each,
-)
-from pellucid.explanation.sight import RecognizerLike, look, of_concept_world, recognizer_for
-from pellucid.explanation.sight import by_neurons as seen_by_neurons
-from pellucid.speech.chinese import WORLD
-from pellucid.speech.languages import check_language, said, speaker_of
-from pellucid.speech.wording import RIVAL
-from pellucid.units.criterion import Criterion
->>>>>>> 5672ae8 (One helper decides precision by device: nothing is computed in float64 where a device has none)
 
 OneImage: TypeAlias = (
     str | Path | bytes | Image.Image | npt.NDArray[Any] | Tensor | Picture | Renderable
@@ -145,7 +100,6 @@ def explain(
     return explanations if several else explanations[0]
 
 
-<<<<<<< HEAD
 def settings_from(settings: ExplainSettings | None, changes: dict[str, Any]) -> ExplainSettings:
     """Settings with some of them changed.
 
@@ -157,38 +111,6 @@ def settings_from(settings: ExplainSettings | None, changes: dict[str, Any]) -> 
         if name not in known:
             raise TypeError(f"Expected a setting of `explain`, got `{name}`; {suggest(name, known)}")
     return replace(settings or ExplainSettings(), **changes)
-=======
-def _sentence(told: _Told, stages: Sequence[str]) -> list[Clause]:
-    evidence = positive_evidence(told.main)
-    clauses: list[Clause | None] = [
-        say.prediction(told.top, told.about),
-        say.doubt_of_prediction(told.top, told.about),
-    ]
-    clauses += part_clauses.rather(told.contrast) if told.rivals is None else []
-    clauses += part_clauses.carrying(
-        told.parts, told.lead, told.main.method, told.attainable if told.mask is None else None
-    )
-    if told.rivals is not None:
-        clauses += part_clauses.why_not(told.about["name"], told.contrast, told.rivals)
-    clauses.append(say.region(told.main, None if evidence is None else concentration(evidence), stages))
-    clauses += say.faithful(told.tested)
-    if told.mask is not None and told.shares and told.label is not None:
-        area = float(exact(told.mask).mean())
-        clauses += say.on_object(told.label, told.about["name"], told.shares, area, told.main.method)
-    criterion = told.scores.criterion
-    title = criterion.upper() if criterion == "cgnis" else criterion
-    first, *doubts = say.carried(
-        told.neurons, told.effect, told.scores.values.shape[1], title, told.about, stages[-1]
-    )
-    clauses += [
-        first,
-        say.answering(told.neurons),
-        *doubts,
-        *told.patterns,
-        *part_clauses.missing(told.parts, told.neurons),
-    ]
-    return [one for one in clauses if one is not None]
->>>>>>> 5672ae8 (One helper decides precision by device: nothing is computed in float64 where a device has none)
 
 
 def _signature() -> inspect.Signature:

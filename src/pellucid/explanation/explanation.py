@@ -16,7 +16,6 @@ from torch import Tensor
 
 from pellucid._version import __version__
 from pellucid.core.bibliography import PAPERS
-from pellucid.core.precision import exact
 from pellucid.core.registry import get
 from pellucid.core.results import Heatmap, UnitScores
 from pellucid.core.storage import write_arrays, write_json
@@ -175,7 +174,6 @@ class Explanation:
         return {**maps, f"scores/{self.scores.layer.name}/{self.scores.criterion}": self.scores.values[0]}
 
     def _clause(self, clause: Clause) -> dict[str, Any]:
-<<<<<<< HEAD
         """A clause as JSON holds it: its texts, with marks, by language."""
         texts = {code: said(clause, speaker_of(code, self.names)) for code in LANGUAGES}
         return {
@@ -191,14 +189,6 @@ class Explanation:
             "concepts": [dict(concept) for concept in clause.concepts],
             "part": clause.part,
         }
-=======
-        return clause.to_json({code: said(clause, speaker_of(code, self.names)) for code in LANGUAGES})
-
-    @staticmethod
-    def _region(region: Tensor, pictures: bool) -> dict[str, Any]:
-        shown = {"png": _png(region.byte() * 255)} if pictures else {}
-        return {"box": _listed(box_of(region)), "area": float(exact(region).mean()), **shown}
->>>>>>> 5672ae8 (One helper decides precision by device: nothing is computed in float64 where a device has none)
 
     def _method(self, name: str) -> dict[str, Any]:
         cls = get("attribution", name)

@@ -11,13 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pellucid.core.precision import exact
 from pellucid.attribution import Method
 from pellucid.core.capture import Trace
 from pellucid.core.counting import counting
 from pellucid.core.geometry import interpolation
 from pellucid.core.layers import INPUT
 from pellucid.core.network import Network
+from pellucid.core.precision import exact
 from pellucid.core.results import Heatmap, UnitScores, judged
 from pellucid.core.tail import Tail
 from pellucid.core.target import Target
@@ -143,7 +143,6 @@ def _target_index(net: Network, target: Target) -> int | None:
     return int(target.indices[0]) if target.signs is None else int(target.signs[0] > 0)
 
 
-<<<<<<< HEAD
 def important_units(
     net: Network, trace: Trace, scores: UnitScores, count: int, seed: int, names: Names, pictures: Pictures
 ) -> tuple[tuple[Neuron, ...], Removal | None]:
@@ -152,13 +151,6 @@ def important_units(
     Only units whose own removal lowers the score are cited as evidence and removed together.
     """
     values = scores.values[0].cpu().double()
-=======
-def important_neurons(
-    net: Network, trace: Trace, scores: UnitScores, count: int, seed: int, meanings: Names, pictures: Pictures
-) -> tuple[tuple[Neuron, ...], Removal | None, int]:
-    """The best units by score, what removing them does, and how many tail runs that took."""
-    values = scores.values[0].cpu().double()
->>>>>>> 5672ae8 (One helper decides precision by device: nothing is computed in float64 where a device has none)
     total = float(values.clamp(min=0).sum())
     top = [unit for unit in scores.top(count) if float(values[unit.index]) > 0]
     if not top or total <= 0:
@@ -262,9 +254,7 @@ def _compact(weight: Tensor, chosen: Tensor, center: tuple[float, float]) -> boo
     row, column = center
     vertical = (torch.arange(height, dtype=torch.double) - row) / height
     horizontal = (torch.arange(width, dtype=torch.double) - column) / width
-    reach = float(
-        (exact(weight).sum(1) * vertical**2).sum() + (exact(weight).sum(0) * horizontal**2).sum()
-    )
+    reach = float((exact(weight).sum(1) * vertical**2).sum() + (exact(weight).sum(0) * horizontal**2).sum())
     margins = (max(1, height // 24), max(1, width // 24))
     top, left = (max(0, round(at) - margin) for at, margin in zip(center, margins, strict=True))
     middle = chosen[top : round(row) + margins[0] + 1, left : round(column) + margins[1] + 1]

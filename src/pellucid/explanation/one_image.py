@@ -14,11 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pellucid.core.precision import exact
 from pellucid.core.capture import Trace, capture
 from pellucid.core.counting import counting
 from pellucid.core.layers import INPUT
 from pellucid.core.network import Network, TargetLike
+from pellucid.core.precision import exact
 from pellucid.core.results import Heatmap, UnitScores
 from pellucid.data.images import Picture
 from pellucid.data.preprocess import to_batch
