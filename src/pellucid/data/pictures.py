@@ -23,6 +23,7 @@ from torch import Tensor
 from pellucid.data.files import listed
 from pellucid.data.images import MAX_PIXELS, Picture, Rendered, read_each, read_image
 from pellucid.data.pixels import ImageError
+from pellucid.data.tensors import check_values
 
 __all__ = ["Renderable", "each_picture", "pictures"]
 
@@ -137,6 +138,7 @@ def _of_floats(tensor: Tensor, name: str) -> Iterator[Picture]:
         raise ImageError(
             f"Expected a float tensor of [channel, h, w] with or without a batch axis, got {tuple(tensor.shape)}"
         )
+    check_values(tensor)
     rows = tensor if tensor.ndim == 4 else tensor[None]
     for index, row in enumerate(rows):
         label = name if len(rows) == 1 else f"{name} [{index}]"
@@ -144,6 +146,7 @@ def _of_floats(tensor: Tensor, name: str) -> Iterator[Picture]:
 
 
 def _array_of(tensor: Tensor) -> Any:
+    check_values(tensor)
     if tensor.ndim != 3:
         raise ImageError(
             f"Expected a uint8 tensor of [channel, h, w] with or without a batch axis, got {tuple(tensor.shape)}"

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from pellucid.data.images import MAX_PIXELS, ImageError, Picture
 from pellucid.data.pictures import each_picture, pictures
-from pellucid.data.tensors import check_finite, check_layout, to_bytes, to_picture, to_pixels
+from pellucid.data.tensors import check_finite, check_layout, check_values, to_bytes, to_picture, to_pixels
 from pellucid.data.transform import CropMode, Interpolation, Preprocess
 
 __all__ = ["CropMode", "Interpolation", "Preprocess", "from_floats", "to_batch"]
@@ -103,6 +103,7 @@ def from_floats(
         raise ImageError(
             f"Expected a float tensor of [channel, h, w] with or without a batch axis, got {shape}"
         )
+    check_values(tensor)
     batch = tensor if tensor.ndim == 4 else tensor[None]
     check_layout(batch, channels if channels is not None and normalized else preprocess.channels)
     check_finite(batch)

@@ -41,6 +41,16 @@ def check_layout(tensor: Tensor, channels: int) -> None:
     raise ImageError(f"Expected a tensor [..., {channels}, height, width], got shape {shape}; try {hint}")
 
 
+def check_values(tensor: Tensor) -> None:
+    """ImageError for a tensor that holds no values (on the meta device), or not one for every pixel (sparse)."""
+    if tensor.is_meta or tensor.layout != torch.strided:
+        what = "on the meta device" if tensor.is_meta else f"of layout {tensor.layout}"
+        raise ImageError(
+            f"Expected a tensor with a value for every pixel, got one {what} of shape {tuple(tensor.shape)}; try .to_dense(), or "
+            "real values"
+        )
+
+
 def check_finite(tensor: Tensor) -> None:
     """ImageError when a value is NaN or infinite."""
     broken = int((~torch.isfinite(tensor.detach())).sum())
