@@ -20,7 +20,7 @@ import tempfile
 import time
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,13 +37,14 @@ OUTCOMES = ("traceback", "hang", "over 1 GB", "wrong pixels", "accepted", "refus
 ON_THE_COMMAND_LINE = ("wrong magic", "bomb", "path", "crafted", "truncated")
 
 
-def judged(case: Case, folder: Path) -> tuple[str, str]:
-    """What became of a case, and the words for it."""
+def judged(case: Case, folder: Path, begin: Callable[[], None] = lambda: None) -> tuple[str, str]:
+    """What became of a case, and the words for it; ``begin`` is told when it is made and the reader has its turn."""
     from pellucid.data.images import ImageError
     from pellucid.data.pictures import pictures
 
     source = case.make(folder)
     start = _memory()
+    begin()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -94,11 +95,17 @@ def _memory(peak: bool = False) -> float:
 def _work(seed: int, large: bool, first: int, results: Any) -> None:
     every = cases(seed, large)
     for index in range(first, len(every)):
-        results.send((index, None))
+        results.send((index, "making"))
+        begun = [time.monotonic()]
+
+        def begin(index: int = index, begun: list[float] = begun) -> None:
+            results.send((index, "reading"))
+            begun[0] = time.monotonic()
+
         with tempfile.TemporaryDirectory() as folder:
-            begun = time.monotonic()
-            outcome = judged(every[index], Path(folder))
-        results.send((index, (*outcome, round(time.monotonic() - begun, 3))))
+            outcome = judged(every[index], Path(folder), begin)
+            seconds = time.monotonic() - begun[0]
+        results.send((index, (*outcome, round(seconds, 3))))
 
 
 def read_all(seed: int, large: bool) -> list[dict[str, Any]]:
@@ -123,7 +130,10 @@ def read_all(seed: int, large: bool) -> list[dict[str, Any]]:
         worker = context.Process(target=_work, args=(seed, large, first, sender), daemon=True)
         worker.start()
         sender.close()
-        current, since = first, time.monotonic() + 60.0  # a process takes its time to begin
+        current, since = (
+            first,
+            time.monotonic() + 60.0,
+        )  # a process takes its time to begin, and to make a large file
         while first < len(every):
             gone = False
             try:
@@ -138,8 +148,8 @@ def read_all(seed: int, large: bool) -> list[dict[str, Any]]:
                 break
             if index is None:
                 continue
-            current, since = index, time.monotonic()
-            if outcome is not None:
+            current, since = index, time.monotonic() + (0.0 if outcome == "reading" else 60.0)
+            if not isinstance(outcome, str):
                 note(index, *outcome)
                 first = index + 1
         worker.kill()

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import multiprocessing
+import os
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -48,18 +51,14 @@ def test_what_gets_through_would_be_seen(bench, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("ending", ["hang", "traceback"])
 def test_a_process_that_hangs_or_dies_is_noted_and_the_next_goes_on(bench, monkeypatch, ending):
-    import multiprocessing
-
     context = multiprocessing.get_context("fork")
     monkeypatch.setattr(bench.multiprocessing, "get_context", lambda _: context)
     monkeypatch.setattr(bench, "PATIENCE", 2.0)
 
-    def make(_):
-        import os
-        import time
-
-        os._exit(3) if ending == "traceback" else time.sleep(600)
+    class Bad:
+        def read(self, *_):
+            os._exit(3) if ending == "traceback" else time.sleep(600)
 
     good = bench.Case("object", "good", lambda _: np.zeros((8, 8, 3), np.uint8), np.zeros((8, 8, 3)))
-    monkeypatch.setattr(bench, "cases", lambda *_: [good, bench.Case("object", "bad", make), good])
+    monkeypatch.setattr(bench, "cases", lambda *_: [good, bench.Case("object", "bad", lambda _: Bad()), good])
     assert [row["outcome"] for row in bench.read_all(0, False)] == ["accepted", ending, "accepted"]
