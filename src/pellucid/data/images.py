@@ -30,7 +30,6 @@ if TYPE_CHECKING:  # pictures are read without torch
 __all__ = [
     "MAX_PIXELS",
     "ImageError",
-    "InputImage",
     "Picture",
     "Rendered",
     "Skipped",
@@ -87,9 +86,6 @@ class Picture:
             f"Expected a picture of 8 bits, got {self.name}, a tensor of {self.pixels.dtype}; "
             "try `pellucid.data.preprocess.to_batch`, which needs to know what it holds"
         )
-
-
-InputImage = Picture
 
 
 def read_image(

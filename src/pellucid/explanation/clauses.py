@@ -23,6 +23,8 @@ Entry = Mapping[str, Any]  # a class with its probability, as `measuring.predict
 def prediction(top: Sequence[Entry], target: Mapping[str, Any]) -> Clause:
     """What the network says, and what is explained where that is something else."""
     first = top[0]
+    if first["probability"] is None:
+        return _plain_numbers(top, target)
     numbers = [_class_probability(first)]
     facts: dict[str, Any] = {"first": first["class"], "probability": first["probability"]}
     if target["predicted"]:
@@ -33,9 +35,18 @@ def prediction(top: Sequence[Entry], target: Mapping[str, Any]) -> Clause:
     return clause("prediction", "explained", facts, numbers)
 
 
+def _plain_numbers(top: Sequence[Entry], target: Mapping[str, Any]) -> Clause:
+    numbers = [Quantity("class.value", entry["output"], "score", {"name": entry["class"]}) for entry in top]
+    facts: dict[str, Any] = {"values": [(entry["class"], entry["output"]) for entry in top], "target": None}
+    if not target["predicted"]:
+        numbers.append(Quantity("target.score", target["score"], "score", {"name": target["name"]}))
+        facts["target"] = (target["name"], target["score"])
+    return clause("prediction", "predicted", facts, numbers)
+
+
 def doubts_of_prediction(top: Sequence[Entry], target: Mapping[str, Any]) -> list[Clause]:
     """Says when the network is unsure, or a second class is near; another name for the same thing is no second class."""
-    if len(top) < 2 or not target["predicted"]:
+    if len(top) < 2 or not target["predicted"] or top[0]["probability"] is None:
         return []
     first = top[0]
     same = [entry for entry in top[1:] if same_thing(first["class"], entry["class"])]
@@ -55,6 +66,8 @@ def doubts_of_prediction(top: Sequence[Entry], target: Mapping[str, Any]) -> lis
 
 def rival(top: Sequence[Entry]) -> Entry | None:
     """The second class, where it is near: the most probable one that is not another name for the first."""
+    if top[0]["probability"] is None:
+        return None
     others = [entry for entry in top[1:] if not same_thing(top[0]["class"], entry["class"])]
     return others[0] if others and others[0]["probability"] >= w.RIVAL else None
 

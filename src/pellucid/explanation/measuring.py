@@ -20,7 +20,7 @@ from pellucid.core.network import Network
 from pellucid.core.precision import exact
 from pellucid.core.results import Heatmap, UnitScores, judged
 from pellucid.core.tail import Tail
-from pellucid.core.target import Target
+from pellucid.core.target import Column, Target
 from pellucid.explanation.concepts import Names
 from pellucid.explanation.facts import Box, Neuron, Removal
 from pellucid.speech import wording as w
@@ -113,7 +113,10 @@ def inside_and_boxes(
 
 
 def prediction_of(net: Network, trace: Trace) -> tuple[tuple[dict[str, Any], ...], dict[str, Any]]:
-    """The five most probable classes, and the target, as plain data."""
+    """The five most probable classes, and the target, as plain data; of plain numbers the explained one and others, which have no
+    probability."""
+    if net.head == "regression":
+        return _numbers_of(net, trace)
     probabilities = net.probabilities(trace.output)[0].cpu()
     outputs = trace.output[0].float().cpu()
     order = torch.sort(probabilities, descending=True, stable=True).indices[:5]
@@ -135,6 +138,23 @@ def prediction_of(net: Network, trace: Trace) -> tuple[tuple[dict[str, Any], ...
         "score": float(trace.score[0]),
         "predicted": index == top[0]["index"],
     }
+
+
+def _numbers_of(net: Network, trace: Trace) -> tuple[tuple[dict[str, Any], ...], dict[str, Any]]:
+    values = trace.output[0].double().cpu().tolist()
+    function = trace.target.function
+    index = function.indices[0] if isinstance(function, Column) else None
+    order = sorted(range(len(values)), key=lambda k: k != index)[:5]
+    top = tuple(
+        {"class": net.classes[k], "index": k, "probability": None, "output": values[k]} for k in order
+    )
+    about = {
+        "name": trace.target.names[0],
+        "index": index,
+        "probability": None,
+        "score": float(trace.score[0]),
+    }
+    return top, about | {"predicted": index is not None}
 
 
 def _target_index(net: Network, target: Target) -> int | None:

@@ -39,6 +39,7 @@ _HEADS = {
     "sigmoid": "One sigmoid per class: each probability stands alone, and they need not sum to 100 %.",
     "binary": "A sigmoid of a single output: the two answers share 100 %.",
     "probabilities": "The network itself gives probabilities; they are shown as they are.",
+    "regression": "Plain numbers, as the network gives them: none is a probability.",
 }
 
 
@@ -184,7 +185,9 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(percent=words.percent, number=text.number, plain=text.plain, local=local)
+    environment.filters.update(
+        percent=words.percent, number=text.number, plain=text.plain, local=local, answered=words.answered
+    )
     environment.globals.update(
         outcome=words.outcome, bar_width=text.bar_width, count=text.count, iou=text.iou
     )

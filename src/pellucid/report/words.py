@@ -53,6 +53,11 @@ def percent(value: float | None, digits: int = 1) -> str:
     return text.unbroken(text.percent(value, digits))
 
 
+def answered(entry: Mapping[str, Any]) -> str:
+    """What the network answers: the probability of a class, or a plain number."""
+    return text.number(entry["output"]) if entry["probability"] is None else percent(entry["probability"])
+
+
 def outcome(value: float | None, target: Mapping[str, Any]) -> str:
     """What the target comes to: a percentage where it is a probability, else the plain score."""
     return percent(value) if target["probability"] is not None else text.number(value)

@@ -54,6 +54,17 @@ class Chinese(English):
     def explained(self, first: str, probability: float, target: str, value: float, kind: str) -> str:
         return f"{self.prediction(first, probability)}此处解释的是**{self.name(target)}**（{self.amount(value, kind)}）。"
 
+    def predicted(self, values: Sequence[tuple[str, float]], target: tuple[str, float] | None) -> str:
+        (first, value), *others = values
+        what = "" if first == "value" else f"{self.name(first)}的"
+        told = f"{what}预测值为**{self.amount(value, 'score')}**"
+        told += (
+            "".join(f"，{self.name(name)}为{self.amount(number, 'score')}" for name, number in others) + "。"
+        )
+        if target is None:
+            return told
+        return f"{told}此处解释的是**{self.name(target[0])}**（{self.amount(target[1], 'score')}）。"
+
     def second(self, unsure: bool, name: str, probability: float) -> str:
         if unsure:
             return f"网络并不确定：{self.name(name)}的概率为{self.share(probability)}。"

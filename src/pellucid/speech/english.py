@@ -46,6 +46,15 @@ class English(Speaker):
     def explained(self, first: str, probability: float, target: str, value: float, kind: str) -> str:
         return f"{self.prediction(first, probability)} Explained here: **{self.name(target)}** ({self.amount(value, kind)})."
 
+    def predicted(self, values: Sequence[tuple[str, float]], target: tuple[str, float] | None) -> str:
+        (first, value), *others = values
+        what = "" if first == "value" else f" for {self.name(first)}"
+        rest = [f"{self.amount(number, 'score')} for {self.name(name)}" for name, number in others]
+        told = f"Predicts **{self.amount(value, 'score')}**{what}{', ' if rest else ''}{self.listed(rest)}."
+        if target is None:
+            return told
+        return f"{told} Explained here: **{self.name(target[0])}** ({self.amount(target[1], 'score')})."
+
     def second(self, unsure: bool, name: str, probability: float) -> str:
         if unsure:
             return f"The network is unsure: {self.name(name)} has {self.share(probability)}."

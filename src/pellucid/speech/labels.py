@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 ENGLISH: Mapping[str, str] = {
     "class.probability": "probability of {name}",
+    "class.value": "value of {name}",
     "class.together": "probability of both together",
     "target.probability": "probability of {name}",
     "target.score": "score of {name}",
@@ -98,6 +99,7 @@ ENGLISH: Mapping[str, str] = {
 
 CHINESE: Mapping[str, str] = {
     "class.probability": "{name}的概率",
+    "class.value": "{name}的值",
     "class.together": "两者合计的概率",
     "target.probability": "{name}的概率",
     "target.score": "{name}的得分",

@@ -129,6 +129,7 @@ TEMPLATES: Mapping[str, str] = {
     "One sigmoid per class: each probability stands alone, and they need not sum to 100 %.": (
         "每个类别一个 sigmoid：各概率相互独立，和不必为 100%。"
     ),
+    "Plain numbers, as the network gives them: none is a probability.": "网络直接给出的数值：都不是概率。",
     "A sigmoid of a single output: the two answers share 100 %.": "单个输出的 sigmoid：两个回答合计 100%。",
     "The network itself gives probabilities; they are shown as they are.": "网络本身给出概率，按原样显示。",
     "Which parts are in the picture and which are missing: that takes a recognizer of parts, and none was given.": (
