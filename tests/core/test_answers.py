@@ -164,6 +164,8 @@ def test_targets_as_numpy_and_torch_give_them(target):
     assert torch.equal(given.values, expected.values)
     assert pl.neurons(net, x, target=target, normalized=True).target == ("class 2",) * 2
     assert pl.evaluate(net, x, "gradcam", target=target, steps=4, normalized=True)
+    both = pl.explain(net, x, target=target, normalized=True, faithfulness=False)
+    assert [explanation.target["name"] for explanation in both] == ["class 2", "class 2"]
 
 
 @pytest.mark.parametrize(
@@ -184,6 +186,11 @@ def test_layers_by_name_position_or_module():
         assert pl.neurons(net, x, layer=layer, normalized=True).layer.name == "body.1"
         assert list(pl.capture(net, x, [layer]).activations) == ["body.1"]
         assert pl.Tail(net, x, layer).layer.name == "body.1"
+        assert list(pl.propagate(net, x, layer, 0).relevance) == ["body.1"]
+        explanation = pl.explain(
+            net, x, layers=[layer], neuron_layer=layer, normalized=True, faithfulness=False
+        )
+        assert explanation.scores.layer.name == "body.1"
     (unit,) = pl.visualize(
         net, pl.Unit(module.body[0], 3), steps=12, octaves=1, region=False, progress=False
     ).labels
@@ -230,6 +237,7 @@ def test_a_network_as_object_module_name_or_file():
     )
     assert torch.equal(ours.values, theirs.values)
     assert len(pl.neurons("scenes-resnet", np.zeros((128, 128, 3), np.uint8)).values) == 1
+    assert pl.explain(module, x, normalized=True, faithfulness=False)
     with pytest.raises(UnknownNameError, match="did you mean `scenes-vgg`"):
         pl.attribute("scenes-vgh", x)
     with pytest.raises(TypeError, match=r"Expected a name, a file or an nn\.Module, got int"):

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from PIL import Image
 from torch import Tensor
 
-from pellucid.core.network import Network, TargetLike
+from pellucid.core.network import NetworkLike, TargetLike, as_network
 from pellucid.core.registry import suggest
 from pellucid.data.images import Picture
 from pellucid.data.pictures import Renderable, pictures
@@ -28,7 +28,7 @@ OneImage: TypeAlias = (
 
 @overload
 def explain(
-    net: Network,
+    net: NetworkLike,
     images: OneImage,
     settings: ExplainSettings | None = None,
     *,
@@ -39,7 +39,7 @@ def explain(
 ) -> Explanation: ...
 @overload
 def explain(
-    net: Network,
+    net: NetworkLike,
     images: Sequence[OneImage],
     settings: ExplainSettings | None = None,
     *,
@@ -49,7 +49,7 @@ def explain(
     **changes: Any,
 ) -> list[Explanation]: ...
 def explain(
-    net: Network,
+    net: NetworkLike,
     images: Any,
     settings: ExplainSettings | None = None,
     *,
@@ -87,6 +87,11 @@ def explain(
         >>> explanation.target["name"], explanation.settings.method
         ('bicycle', 'shallow-cam')
     """
+    net = as_network(net)
+    if changes.get("layers") is not None and not isinstance(changes["layers"], str):
+        changes["layers"] = net.layer_names(changes["layers"])
+    if changes.get("neuron_layer") is not None:
+        (changes["neuron_layer"],) = net.layer_names(changes["neuron_layer"])
     request = request_of(net, settings_from(settings, changes))
     given = pictures(images)
     several = len(given) > 1 or isinstance(images, (list, tuple))

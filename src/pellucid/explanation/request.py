@@ -15,6 +15,7 @@ from pellucid.attribution import Method
 from pellucid.core.layers import INPUT
 from pellucid.core.network import Network, TargetLike
 from pellucid.core.registry import create, get, names
+from pellucid.core.target import plain_target
 from pellucid.data.images import Picture
 from pellucid.explanation.concepts import Names, TableLike, names_for
 from pellucid.explanation.patterns import patterns_for
@@ -125,11 +126,12 @@ def one_each(target: TargetLike, count: int) -> list[Any]:
     Raises:
         ValueError: where a list has another length.
     """
-    if isinstance(target, (list, tuple, Tensor)):
-        if len(target) != count:
-            raise ValueError(f"Expected one target for each of {count} images, got {len(target)}.")
-        return [int(each) if isinstance(each, Tensor) else each for each in target]
-    return [target] * count
+    given = plain_target(target)
+    if isinstance(given, list):
+        if len(given) != count:
+            raise ValueError(f"Expected one target for each of {count} images, got {len(given)}.")
+        return given
+    return [given] * count
 
 
 def known_object(picture: Picture, mask: Any) -> Known:

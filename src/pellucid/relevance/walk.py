@@ -18,8 +18,8 @@ from torch import Tensor
 
 from pellucid.core.capture import Trace, capture
 from pellucid.core.hooks import at_calls
-from pellucid.core.layers import Layer
-from pellucid.core.network import Network, TargetLike
+from pellucid.core.layers import Layer, LayerLike
+from pellucid.core.network import NetworkLike, TargetLike, as_network
 from pellucid.core.precision import exact
 from pellucid.core.running import undisturbed
 from pellucid.relevance.composites import Composite, composite_named
@@ -97,9 +97,9 @@ class Relevances:
 
 
 def propagate(
-    net: Network,
+    net: NetworkLike,
     images: Float[Tensor, "batch channel height width"],
-    layers: Sequence[str],
+    layers: LayerLike | Sequence[LayerLike],
     target: TargetLike = None,
     *,
     composite: str | Composite = "epsilon-plus",
@@ -108,7 +108,7 @@ def propagate(
 ) -> Relevances:
     """One forward pass over normalized images and one walk of relevance back to the first asked layer.
 
-    ``layers``: names, ``"input"`` among them. ``target``: as in `capture`. ``composite``: a name of
+    ``layers``: names, positions or modules, ``"input"`` among them. ``target``: as in `capture`. ``composite``: a name of
     `pellucid.relevance.COMPOSITES` or a `Composite`. ``seed``: ``"logit"``, ``"contrastive"``,
     ``"softmax-gradient"``, or a function from output to relevance, both [batch classes].
     ``double``: compute in float64 whatever the network's precision; by default for every seed but the logit,
@@ -117,6 +117,8 @@ def propagate(
 
     Leaves nothing behind. Raises UnknownNameError for unknown names, ValueError for unusable images or seeds.
     """
+    net = as_network(net)
+    layers = net.layer_names(layers)
     rules = composite_named(composite)
     check_seed(seed)
     wide = seed != "logit" if double is None else double

@@ -29,8 +29,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, overload
 
-from pellucid.core.layers import INPUT, Layer
-from pellucid.core.network import Network
+from pellucid.core.layers import INPUT, Layer, LayerLike
+from pellucid.core.network import Network, NetworkLike, as_network
 from pellucid.core.progress import bar
 from pellucid.core.storage import fingerprint
 from pellucid.data.concepts.base import ConceptSource
@@ -63,8 +63,8 @@ def parts(
     **settings: Any,
 ) -> dict[str, PartTable]: ...
 def parts(
-    net: Network,
-    layers: str | Sequence[str] | None,
+    net: NetworkLike,
+    layers: LayerLike | Sequence[LayerLike] | None,
     source: PartSource | ConceptSource | str | Path,
     *,
     folder: str | Path | None = None,
@@ -83,12 +83,11 @@ def parts(
     layer of a single cell, where no picture can be used, or activations are not finite.
     Source: Zhang, Wu, Zhu, CVPR 2018.
     """
+    net = as_network(net)
     chosen = PartSettings(**settings)
     found = open_parts(source)
-    names = (
-        [layers] if isinstance(layers, str) else [net.default_layers[-1]] if layers is None else list(layers)
-    )
-    places = [_layer(net, name) for name in dict.fromkeys(names)]
+    names = net.default_layers[-1:] if layers is None else net.layer_names(layers)
+    places = [_layer(net, name) for name in names]
     if not places:
         raise ValueError(f"Expected at least one layer of `{net.name}`, got none; try {_deepest(net)}.")
     if not len(found):
@@ -109,7 +108,11 @@ def parts(
             reason = f" ({first.where}: {first.reason})" if first else ""
             raise ValueError(f"Expected at least one usable picture in {found.name}, got none{reason}.")
         tables = {layer.name: LayerCount(layer, gathering, chosen).table(about) for layer in places}
-    return tables[names[0]] if layers is None or isinstance(layers, str) else tables
+    return (
+        tables[names[0]]
+        if layers is None or not isinstance(layers, Sequence) or isinstance(layers, str)
+        else tables
+    )
 
 
 def _layer(net: Network, name: str) -> Layer:

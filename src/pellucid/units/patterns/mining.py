@@ -20,8 +20,8 @@ import torch
 from torch import Tensor
 
 from pellucid.core.capture import Trace
-from pellucid.core.layers import Layer
-from pellucid.core.network import Network
+from pellucid.core.layers import Layer, LayerLike
+from pellucid.core.network import Network, NetworkLike, as_network
 from pellucid.core.precision import exact
 from pellucid.core.progress import bar, each
 from pellucid.core.registry import suggest
@@ -38,10 +38,10 @@ _FEWEST = 4  # images of a class
 
 
 def patterns(
-    net: Network,
+    net: NetworkLike,
     images: Any,
     labels: Sequence[str | int] | None = None,
-    layer: str | None = None,
+    layer: LayerLike | None = None,
     *,
     settings: Mining | None = None,
     classes: Sequence[str | int] | None = None,
@@ -70,9 +70,10 @@ def patterns(
     ...     confidence=0.3).layer
     '1'
     """
+    net = as_network(net)
     chosen = _settings(settings, parameters)
     batch = as_batch(net, images, normalized)
-    (place,) = as_layers(net, batch, layer or net.default_layers[-1])
+    (place,) = as_layers(net, batch, net.default_layers[-1] if layer is None else layer)
     _check_layer(place, chosen)
     plan: dict[str, Any] = {"layer": place.name, "batch_size": batch_size, "where": chosen.where}
     if folder is not None:

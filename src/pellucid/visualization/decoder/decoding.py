@@ -25,7 +25,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from pellucid.core.network import Network
+from pellucid.core.network import Network, NetworkLike, as_network
 from pellucid.core.progress import each
 from pellucid.data.batches import as_batch, traces
 from pellucid.data.tensors import to_bytes
@@ -104,7 +104,7 @@ class Decodings:
 
 
 def decode(
-    net: Network,
+    net: NetworkLike,
     decoder: Decoder | str,
     patterns: Patterns,
     images: Any,
@@ -130,6 +130,7 @@ def decode(
     The same call gives the same pictures. Raises DecoderError for a decoder of another network or layer, ValueError for patterns
     of another network, labels of another number, or where no image has any of the patterns.
     """
+    net = as_network(net)
     made = load_decoder(decoder) if isinstance(decoder, str) else decoder
     _check(net, made, patterns, source, draws)
     batch = as_batch(net, images, normalized)
