@@ -102,6 +102,10 @@ def test_target_functions_give_one_number_per_image(net, function, got):
         (5, IndexError, "Expected a class index from 0 to 4 for `PlainNet`, got 5; try a class name."),
         (-1, IndexError, "Expected a class index from 0 to 4 for `PlainNet`, got -1; try a class name."),
         ("12", IndexError, "Expected a class index from 0 to 4 for `PlainNet`, got 12; try a class name."),
+        ("²", UnknownNameError, "Expected a class of `PlainNet`, got `²`; "),
+        ("--5", UnknownNameError, "Expected a class of `PlainNet`, got `--5`; "),
+        ("+-3", UnknownNameError, "Expected a class of `PlainNet`, got `+-3`; "),
+        ("9" * 5000, UnknownNameError, "Expected a class of `PlainNet`, got `999"),
         ("catt", UnknownNameError, "Expected a class of `PlainNet`, got `catt`; did you mean `cat`"),
         (
             [0, 1],

@@ -204,6 +204,10 @@ def test_timm():
     assert net.notes[0].startswith("random weights")
     with pytest.raises(UnknownNameError, match=r"Expected a timm model, got `resnet10x`; did you mean `"):
         pl.load("timm:resnet10x")
+    with pytest.raises(
+        UnknownNameError, match=r"Expected a timm model with its tag, got `resnet18.evil`; did you mean"
+    ):
+        pl.load("timm:resnet18.evil")
 
 
 def test_timm_is_imported_behind_the_guard():

@@ -5,6 +5,7 @@ what its output means.
 from __future__ import annotations
 
 import operator
+import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -188,7 +189,7 @@ class Network:
             folded = {name.casefold(): index for name, index in self._index.items()}
             if target.casefold() in folded:
                 return folded[target.casefold()]
-            if not target.lstrip("+-").isdigit():
+            if not re.fullmatch(r"[+-]?[0-9]{1,18}", target):
                 raise UnknownNameError(
                     f"Expected a class of `{self.name}`, got `{target}`; {suggest(target, self.classes)}"
                 )

@@ -113,17 +113,26 @@ class Counter:
         present: npt.NDArray[np.bool_], outline_of: Whole,
     ) -> tuple[Whole, Whole, npt.NDArray[np.bool_]]:  # fmt: skip
         """Areas [active] and rows (active, concept, pixels) at the first threshold, and the outlines wanted."""
-        p = self.placement
-        outlines = np.zeros((int((outline_of >= 0).sum()), *p.pixels), np.bool_)
+        outlines = np.zeros((int((outline_of >= 0).sum()), *self.placement.pixels), np.bool_)
         area = np.zeros(len(cells.unit), np.int64)
         own = np.diff(labels.label_starts) + np.diff(labels.whole_starts)
         rows = np.zeros((int((np.diff(cells.starts) * own).sum()), 3), np.int32)
         logged = kernels.tally(
-            cells.starts, cells.unit, cells.cell_starts, cells.cells, cells.values, *p.cells,
-            p.rows.begins, p.rows.fraction, p.columns.begins, p.columns.fraction, limits, slots, partners,
-            labels.code, labels.combos, labels.combo_starts, labels.combo_places, labels.whole_starts, labels.whole,
-            present, self._intersection, self._activation, area, rows, outline_of, outlines,
-        )  # fmt: skip
+            kernels.Maps(cells.starts, cells.unit, cells.cell_starts, cells.cells, cells.values),
+            self.placement.grid,
+            kernels.Labels(
+                labels.code,
+                labels.combos,
+                labels.combo_starts,
+                labels.combo_places,
+                labels.whole_starts,
+                labels.whole,
+                present,
+            ),
+            kernels.Meetings(limits, slots, partners),
+            kernels.Sums(self._intersection, self._activation, area, rows),
+            kernels.Outlines(outline_of, outlines),
+        )
         return area, rows[:logged].astype(np.int64), outlines
 
     def _on_device(

@@ -12,10 +12,89 @@ plain (no fused or reordered operations). The literal twin is in ``tests/referen
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
+
+
+class Grid(NamedTuple):
+    """Where cells lie on the label grid (`pellucid.dissection.placement`): the pixels ``rows[y]`` to ``rows[y + 1]`` lie between
+    the cells y and y + 1, ``row_fraction`` [pixel] of the way to the next; the same of columns."""
+
+    height: int
+    width: int
+    rows: Any
+    row_fraction: Any
+    columns: Any
+    column_fraction: Any
+
+
+class Maps(NamedTuple):
+    """The active maps of some pictures: see `pellucid.dissection.collecting.collect`."""
+
+    starts: Any
+    unit: Any
+    cell_starts: Any
+    cells: Any
+    values: Any
+
+
+class Labels(NamedTuple):
+    """The labels of some pictures: see `pellucid.dissection.labels.LabelBlock`; ``present`` [picture category]."""
+
+    code: Any
+    combos: Any
+    combo_starts: Any
+    combo_places: Any
+    whole_starts: Any
+    whole: Any
+    present: Any
+
+
+class Meetings(NamedTuple):
+    """What meets what: masks at ``thresholds[0]`` [unit] meet their own picture's labels (slot 0) and those of the pictures
+    ``partners`` [draw picture] (slots 3, 4, …); masks at ``thresholds[1]``, where there is one, their own picture's (slot
+    ``split`` [picture])."""
+
+    thresholds: Any
+    split: Any
+    partners: Any
+
+
+class Sums(NamedTuple):
+    """What is added up: ``intersection`` [slot unit concept] and ``activation`` [slot unit category]; of slot 0 also ``area``
+    [active] and the rows (active, concept, pixels) of ``log``."""
+
+    intersection: Any
+    activation: Any
+    area: Any
+    log: Any
+
+
+class Outlines(NamedTuple):
+    """Masks that are wanted: ``place`` [active], where in ``masks`` [place h w], or −1."""
+
+    place: Any
+    masks: Any
+
+
+class Targets(NamedTuple):
+    """The mask at ``limits[limit_of[t]]`` meets ``codes[seen[t]]`` [h w]."""
+
+    limits: Any
+    codes: Any
+    seen: Any
+    limit_of: Any
+
+
+class Found(NamedTuple):
+    """Of one map: pixels ``hits`` [t code] and ``areas`` [limit], added to; ``outline`` [h w], set where the first limit is
+    exceeded, unless it is empty."""
+
+    hits: Any
+    areas: Any
+    outline: Any
 
 
 @njit(cache=True, nogil=True)
@@ -40,16 +119,13 @@ def _interval(left: float, rise: float, fraction: Any, first: int, last: int, li
 
 
 @njit(cache=True, nogil=True)
-def mask_counts(
-    dense: Any, cells: Any, width: int, rows: Any, row_fraction: Any, columns: Any, column_fraction: Any,
-    limits: Any, codes: Any, seen: Any, limit_of: Any, hits: Any, areas: Any, outline: Any,
-) -> None:  # fmt: skip
+def mask_counts(dense: Any, cells: Any, grid: Any, targets: Any, found: Any) -> None:
     """One map's mask at several thresholds against the labels of several pictures.
 
-    ``dense`` [cell]: values at ``cells``, −∞ elsewhere. The mask at ``limits[limit_of[t]]`` meets ``codes[seen[t]]`` [h w].
-    Adds to ``hits`` [t code] and ``areas`` [limit]; sets ``outline`` [h w] where the first limit is exceeded, unless it is
-    empty.
+    ``dense`` [cell]: values at ``cells``, −∞ elsewhere; ``grid``, ``targets``, ``found``: see `Grid`, `Targets`, `Found`.
     """
+    width, rows, columns, column_fraction = grid.width, grid.rows, grid.columns, grid.column_fraction
+    limits, limit_of, outline = targets.limits, targets.limit_of, found.outline
     height = dense.shape[0] // width
     y = 0
     for cell in cells:
@@ -70,19 +146,19 @@ def mask_counts(
             c, d = float(dense[below]), float(dense[below + step])
             near = (first + last) // 2
             for p in range(rows[y], rows[y + 1]):
-                left = a + (c - a) * row_fraction[p]
-                right = b + (d - b) * row_fraction[p]
+                left = a + (c - a) * grid.row_fraction[p]
+                right = b + (d - b) * grid.row_fraction[p]
                 if left <= limit and right <= limit and max(left, right) < limit - 1e-9 * abs(limit):
                     continue  # clearly below: no rounding brings it back
                 begin, end, near = _interval(left, right - left, column_fraction, first, last, limit, near)
                 if begin == end:
                     continue
-                areas[j] += end - begin
+                found.areas[j] += end - begin
                 if j == 0 and outline.shape[0]:
                     outline[p, begin:end] = True
                 for t in range(limit_of.shape[0]):
                     if limit_of[t] == j:
-                        line, counted = codes[seen[t], p], hits[t]
+                        line, counted = targets.codes[targets.seen[t], p], found.hits[t]
                         here, run = line[begin], 0
                         for q in range(begin, end):  # runs of equal labels: one addition each
                             if line[q] != here:
@@ -93,20 +169,20 @@ def mask_counts(
 
 
 @njit(cache=True, nogil=True)
-def tally(
-    starts: Any, unit: Any, cell_starts: Any, cells: Any, values: Any, height: int, width: int,
-    rows: Any, row_fraction: Any, columns: Any, column_fraction: Any, thresholds: Any, split: Any, partners: Any,
-    code: Any, combos: Any, combo_starts: Any, combo_places: Any, whole_starts: Any, whole: Any, present: Any,
-    intersection: Any, activation: Any, area: Any, log: Any, outline_of: Any, outlines: Any,
-) -> int:  # fmt: skip
-    """Count all active maps of some pictures (``starts`` … ``values``: see `collect`; ``code`` … ``whole``: see `LabelBlock`).
+def tally(maps: Any, grid: Any, labels: Any, meetings: Any, sums: Any, wanted: Any) -> int:
+    """Count all active maps of some pictures: see `Maps`, `Grid`, `Labels`, `Meetings`, `Sums`, and `Outlines` for ``wanted``.
 
-    Masks at ``thresholds[0]`` [unit] meet their own picture's labels (slot 0 of ``intersection`` [slot unit concept] and
-    ``activation`` [slot unit category]) and those of the pictures ``partners`` [draw picture] (slots 3, 4, …); masks at
-    ``thresholds[1]``, where there is one, their own picture's (slot ``split`` [picture]). ``present`` [picture category].
-    For slot 0, ``area`` [active] and the rows (active, concept, pixels) of ``log`` are set; returns how many rows.
-    ``outline_of`` [active]: where in ``outlines`` [place h w] the mask is wanted, or −1.
+    Returns how many rows of the log are set.
     """
+    starts, unit, cell_starts, cells = maps.starts, maps.unit, maps.cell_starts, maps.cells
+    thresholds, split, partners = meetings.thresholds, meetings.split, meetings.partners
+    intersection, log = sums.intersection, sums.log
+    combos, combo_starts, whole_starts, whole = (
+        labels.combos,
+        labels.combo_starts,
+        labels.whole_starts,
+        labels.whole,
+    )
     pictures = starts.shape[0] - 1
     parted = thresholds.shape[0] > 1
     targets = 1 + parted + partners.shape[0]
@@ -124,7 +200,7 @@ def tally(
     met = np.zeros(intersection.shape[2], np.int64)
     touched = np.zeros(intersection.shape[2], np.int64)
     nothing = np.zeros((0, 0), np.bool_)
-    dense = np.full(height * width, -np.inf, np.float32)
+    dense = np.full(grid.height * grid.width, -np.inf, np.float32)
     logged = 0
     for i in range(pictures):
         seen[:] = i
@@ -136,25 +212,23 @@ def tally(
             u = unit[n]
             mine = cells[cell_starts[n] : cell_starts[n + 1]]
             for z in range(mine.shape[0]):
-                dense[mine[z]] = values[cell_starts[n] + z]
+                dense[mine[z]] = maps.values[cell_starts[n] + z]
             limits[:] = thresholds[:, u]
             areas[:] = 0
-            outline = outlines[outline_of[n]] if outline_of[n] >= 0 else nothing
-            mask_counts(
-                dense, mine, width, rows, row_fraction, columns, column_fraction,
-                limits, code, seen, limit_of, hits, areas, outline,
-            )  # fmt: skip
+            outline = wanted.masks[wanted.place[n]] if wanted.place[n] >= 0 else nothing
+            targets_here = Targets(limits, labels.code, seen, limit_of)
+            mask_counts(dense, mine, grid, targets_here, Found(hits, areas, outline))
             for z in range(mine.shape[0]):
                 dense[mine[z]] = -np.inf
-            area[n] = areas[0]
+            sums.area[n] = areas[0]
             for t in range(targets):
                 size = areas[limit_of[t]]
                 if size == 0:
                     continue
                 s, other = slots[t], seen[t]
-                for k in range(present.shape[1]):
-                    if present[other, k]:
-                        activation[s, u, k] += size
+                for k in range(labels.present.shape[1]):
+                    if labels.present[other, k]:
+                        sums.activation[s, u, k] += size
                 count = 0
                 base = combos[other]
                 hits[t, 0] = 0
@@ -163,7 +237,7 @@ def tally(
                     if here:
                         hits[t, k] = 0
                         for z in range(combo_starts[base + k], combo_starts[base + k + 1]):
-                            place = combo_places[z]
+                            place = labels.combo_places[z]
                             if met[place] == 0:
                                 touched[count] = place
                                 count += 1

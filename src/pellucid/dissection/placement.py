@@ -9,12 +9,14 @@ which lies half an input pixel below the center for even s.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from pellucid.core.layers import Layer
+from pellucid.dissection.kernels import Grid
 
 Anchor = Literal["effective", "nominal", "paper"]
 
@@ -47,6 +49,12 @@ class Placement:
     columns: Axis
     cells: tuple[int, int]
     pixels: tuple[int, int]
+
+    @cached_property
+    def grid(self) -> Grid:
+        """The same as the kernels take it."""
+        rows, columns = self.rows, self.columns
+        return Grid(*self.cells, rows.begins, rows.fraction, columns.begins, columns.fraction)
 
     @classmethod
     def of(

@@ -100,6 +100,12 @@ def _from_timm(name: str, weights: str | Path | None, options: dict[str, Any]) -
     timm = _timm()
     if name.split(".")[0] not in timm.list_models():
         raise UnknownNameError(f"Expected a timm model, got `{name}`; {suggest(name, timm.list_models())}")
+    base, _, tag = name.partition(".")
+    tagged = timm.list_pretrained(f"{base}.*") if tag else []
+    if tag and name not in tagged:
+        raise UnknownNameError(
+            f"Expected a timm model with its tag, got `{name}`; {suggest(name, tagged or [base])}"
+        )
     notes: tuple[str, ...] = () if weights is not None else (RANDOM,)
     if weights == "DEFAULT":
         with _downloading(name):
@@ -108,9 +114,8 @@ def _from_timm(name: str, weights: str | Path | None, options: dict[str, Any]) -
         state = read_state(weights)[0] if weights is not None else None
         module, left = _build(lambda **given: timm.create_model(name, **given), state, weights, options)
         notes += left
-    notes = () if weights is not None else (RANDOM,)
     if weights is not None and weights != "DEFAULT":
-        notes = (ASSUMED.format("timm"),)
+        notes += (ASSUMED.format("timm"),)
     config = dict(timm.data.resolve_model_data_config(module))
     first = next((child for child in module.modules() if isinstance(child, nn.Conv2d)), None)
     asked = first.in_channels if first is not None else int(options.get("in_chans", 3))

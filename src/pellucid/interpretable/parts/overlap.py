@@ -14,7 +14,7 @@ import numpy.typing as npt
 from numba import njit
 
 from pellucid.core.layers import Layer
-from pellucid.dissection.kernels import mask_counts
+from pellucid.dissection.kernels import Found, Targets, mask_counts
 from pellucid.dissection.placement import Placement
 from pellucid.interpretable.parts.settings import Anchor, Region
 
@@ -62,11 +62,7 @@ class Reach:
         ``one``: a picture's active maps (see `Cells.one`); ``limits`` [filter]; ``codes`` [h w] and what they mean,
         ``means`` [code part]: see `Labels`.
         """
-        rows, columns = self.placement.rows, self.placement.columns
-        area, hits = _upsampled(
-            *one, limits, codes, len(means), *self.placement.cells,
-            rows.begins, rows.fraction, columns.begins, columns.fraction,
-        )  # fmt: skip
+        area, hits = _upsampled(*one, limits, codes, len(means), self.placement.grid)
         return area, hits @ means.astype(np.int64)
 
     def boxes(
@@ -82,13 +78,12 @@ class Reach:
 
 @njit(cache=True, nogil=True)
 def _upsampled(
-    unit: Any, starts: Any, cells: Any, values: Any, limits: Any, codes: Any, count: int, height: int, width: int,
-    rows: Any, row_fraction: Any, columns: Any, column_fraction: Any,
-) -> Any:  # fmt: skip
+    unit: Any, starts: Any, cells: Any, values: Any, limits: Any, codes: Any, count: int, grid: Any
+) -> Any:
     active = unit.shape[0]
     area = np.zeros(active, np.int64)
     hits = np.zeros((active, count), np.int64)
-    dense = np.full(height * width, -np.inf, np.float32)
+    dense = np.full(grid.height * grid.width, -np.inf, np.float32)
     limit = np.zeros(1, np.float32)
     nothing = np.zeros((0, 0), np.bool_)
     none = np.zeros(1, np.int64)
@@ -98,10 +93,8 @@ def _upsampled(
         for z in range(mine.shape[0]):
             dense[mine[z]] = values[starts[n] + z]
         limit[0] = limits[unit[n]]
-        mask_counts(
-            dense, mine, width, rows, row_fraction, columns, column_fraction,
-            limit, labels, none, none, hits[n : n + 1], area[n : n + 1], nothing,
-        )  # fmt: skip
+        targets = Targets(limit, labels, none, none)
+        mask_counts(dense, mine, grid, targets, Found(hits[n : n + 1], area[n : n + 1], nothing))
         for z in range(mine.shape[0]):
             dense[mine[z]] = -np.inf
     return area, hits
