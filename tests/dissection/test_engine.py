@@ -6,6 +6,7 @@ import os
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import save
 from tests.dissection.test_dissect import LAYERS, assert_counts, same_bytes, spelled_out
 from tests.reference import dissection as literal
 
@@ -120,9 +121,15 @@ def test_a_damaged_part_is_named(network, source, small_shards, tmp_path, monkey
         dissect(network, source, LAYERS, folder=tmp_path, **QUICK)
     go_on()
     part = tmp_path / "shard-00000.safetensors"
-    part.write_bytes(part.read_bytes()[:100])
-    with pytest.raises(ValueError, match=r"^Expected partial results of a dissection, got .*shard-00000"):
-        dissect(network, source, LAYERS, folder=tmp_path, **QUICK)
+    whole = part.read_bytes()
+    other = bytearray(whole)
+    other[-1] ^= 1
+    for content in (whole[:100], whole[:-1], bytes(other), save({"indices": np.zeros(3)})):
+        part.write_bytes(content)
+        with pytest.raises(
+            ValueError, match=r"^Expected partial results of an unfinished run, got .*shard-00000"
+        ):
+            dissect(network, source, LAYERS, folder=tmp_path, **QUICK)
 
 
 def test_pictures_that_cannot_be_read_are_left_out_and_listed(network, make_source):

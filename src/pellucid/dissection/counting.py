@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors.numpy import load_file
 
 from pellucid.core.layers import Layer
 from pellucid.data.concepts.base import ConceptSource, category_places
@@ -19,7 +18,7 @@ from pellucid.dissection.counts import Counts, Whole
 from pellucid.dissection.labels import LabelBlock
 from pellucid.dissection.placement import Placement
 from pellucid.dissection.settings import Settings
-from pellucid.dissection.shards import Cells, Shard, Values, write_plain
+from pellucid.dissection.shards import Cells, Shard, Values, plain_arrays, write_plain
 from pellucid.dissection.table import Examples, HeldOut, UnitTable
 
 _ALL, _FIT, _HELD, _CHANCE = 0, 1, 2, 3
@@ -227,7 +226,8 @@ class Counter:
     def _intervals(self, ranking: Whole) -> npt.NDArray[np.float64]:
         found = Intervals(ranking, self.category_of, self.settings.resamples)
         for path in self._logs:
-            log = load_file(path)
+            with plain_arrays(path) as held:
+                log = dict(held)
             found.add(log, weights(log["indices"], self.settings.resamples, self.settings.seed))
             path.unlink()
         return found.limits()

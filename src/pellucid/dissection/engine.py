@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors.numpy import load_file
 from torch import Tensor
 
 from pellucid.core.capture import observe
@@ -37,7 +36,7 @@ from pellucid.dissection.placement import Placement
 from pellucid.dissection.quantile import Bound, Selection, count_above
 from pellucid.dissection.sampling import Sample, Sampler
 from pellucid.dissection.settings import Settings
-from pellucid.dissection.shards import Cells, LayerShard, Shard, Values, write_plain
+from pellucid.dissection.shards import Cells, LayerShard, Shard, Values, plain_arrays, write_plain
 from pellucid.dissection.table import UnitTable
 
 SHARD = 128  # pictures in a shard, at most
@@ -270,10 +269,10 @@ class Dissection:
         """Load the latest bounds whose shards are all there; returns how many shards these are."""
         for count in range(done, 0, -1):
             if self._path(count - 1, "bounds").exists():
-                stored = load_file(self._path(count - 1, "bounds"))
-                for n, name in enumerate(sorted(self.again)):
-                    for j, bound in enumerate(self.bounds[name]):
-                        bound.restore({key: stored[f"{n}.{j}.{key}"] for key in bound.state()})
+                with plain_arrays(self._path(count - 1, "bounds")) as stored:
+                    for n, name in enumerate(sorted(self.again)):
+                        for j, bound in enumerate(self.bounds[name]):
+                            bound.restore({key: stored[f"{n}.{j}.{key}"] for key in bound.state()})
                 return count
         return 0
 

@@ -6,7 +6,9 @@ an interruption, and give the same table. It is one file of plain arrays, writte
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,8 @@ import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from pellucid.core.bundle import digest, read_header
+from pellucid.core.documents import FlawError, Sha256, within
 from pellucid.core.storage import write_bytes
 from pellucid.dissection import collecting
 from pellucid.dissection.labels import LabelBlock
@@ -99,35 +103,62 @@ class Shard:
     @classmethod
     def load(cls, path: Path, layers: Sequence[str], only: str | None = None) -> Shard:
         """Read what `save` wrote for these layers: all, or of only one layer the cells. Raises ValueError for another file."""
-        try:
-            with safe_open(path, framework="np") as held:
-                found = {}
-                for k, name in enumerate(layers):
-                    if only in (None, name):
-                        found[name] = LayerShard(
-                            held.get_tensor(f"{k}.maxima"),
-                            held.get_tensor(f"{k}.bounds"),
-                            cls._cells(held, k),
-                        )
-                labels = LabelBlock.of([])
-                if only is None:
-                    labels = LabelBlock(*(held.get_tensor(name) for name in _LABELS))
-                return cls(held.get_tensor("indices"), labels, found)
-        except (SafetensorError, OSError) as error:
-            raise ValueError(
-                f"Expected partial results of a dissection, got `{path}` ({error}); try deleting it: it is made again."
-            ) from error
+        with plain_arrays(path) as held:
+            found = {}
+            for k, name in enumerate(layers):
+                if only in (None, name):
+                    cells = (
+                        Cells(*(held[f"{k}.{part}"] for part in _CELLS)) if f"{k}.starts" in held else None
+                    )
+                    found[name] = LayerShard(held[f"{k}.maxima"], held[f"{k}.bounds"], cells)
+            labels = LabelBlock.of([])
+            if only is None:
+                labels = LabelBlock(*(held[name] for name in _LABELS))
+            return cls(held["indices"], labels, found)
 
-    @staticmethod
-    def _cells(held: Any, k: int) -> Cells | None:
-        if f"{k}.starts" not in held.keys():  # noqa: SIM118
-            return None
-        return Cells(*(held.get_tensor(f"{k}.{part}") for part in _CELLS))
+
+class PlainArrays(Mapping[str, npt.NDArray[Any]]):
+    """The arrays of a file, read one by one as they are asked for; each is checked to be as it was written."""
+
+    def __init__(self, held: Any, digests: Mapping[str, str]) -> None:
+        self._held, self._digests = held, digests
+
+    def __getitem__(self, name: str) -> npt.NDArray[Any]:
+        if name not in self._digests:
+            raise FlawError(f"{name}: expected an array, got none")
+        value: npt.NDArray[Any] = self._held.get_tensor(name)
+        if digest({name: value}) != self._digests[name]:
+            raise FlawError(f"{name}: expected the array that was written, got another")
+        return value
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._digests
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._digests)
+
+    def __len__(self) -> int:
+        return len(self._digests)
+
+
+@contextmanager
+def plain_arrays(path: Path) -> Iterator[PlainArrays]:
+    """What `write_plain` wrote. Raises ValueError, in one line, for a file that is damaged or another."""
+    try:
+        digests = within(read_header(path)[0], "sha256", dict[str, Sha256])
+        with safe_open(path, framework="np") as held:
+            yield PlainArrays(held, digests)
+    except (FlawError, SafetensorError, OSError) as error:
+        raise ValueError(
+            f"Expected partial results of an unfinished run, got `{path}` ({error}); try deleting it: it is made again."
+        ) from None
 
 
 def write_plain(path: Path, arrays: Mapping[str, Any]) -> None:
-    """Write plain arrays whole or not at all."""
-    write_bytes(path, save({name: np.ascontiguousarray(array) for name, array in arrays.items()}))
+    """Write plain arrays whole or not at all, each with its SHA-256."""
+    values = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    digests = {name: digest({name: value}) for name, value in sorted(values.items())}
+    write_bytes(path, save(values, {"sha256": json.dumps(digests)}))
 
 
 _LABELS = tuple(field.name for field in fields(LabelBlock))

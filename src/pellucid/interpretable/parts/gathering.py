@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors.numpy import load_file
 from torch import Tensor
 
 from pellucid.core.capture import observe
@@ -26,7 +25,7 @@ from pellucid.data.concepts.base import LabelError
 from pellucid.data.images import ImageError
 from pellucid.data.parts.source import PartSource
 from pellucid.dissection.quantile import Bound, Selection, count_above
-from pellucid.dissection.shards import Cells, write_plain
+from pellucid.dissection.shards import Cells, plain_arrays, write_plain
 from pellucid.interpretable.parts.settings import PartSettings
 from pellucid.interpretable.parts.viewing import Labels, Seen, Viewer
 
@@ -99,8 +98,7 @@ class Gathering:
         """The cells of a layer that may exceed the thresholds, batch by batch."""
         place = list(self.layers).index(name)
         for batch in range(self._batches):
-            held = load_file(self._file(batch, place))
-            yield Cells(*(held[one] for one in _FIELDS))
+            yield _cells(self._file(batch, place))
 
     def _rank(self, layer: Layer, pictures: int) -> int:
         return count_above(self.settings.quantile, pictures * layer.shape[1] * layer.shape[2]) + 1
@@ -188,9 +186,8 @@ class Gathering:
         ):
             return False
         for place, (peaks, file) in enumerate(zip(self.peaks.values(), files, strict=True)):
-            held = load_file(file)
             peaks.bound.raise_to(kept[f"{place}.low"].numpy())
-            peaks.bound.push(Cells(*(held[one] for one in _FIELDS)))
+            peaks.bound.push(_cells(file))
             peaks.maxima.append(kept[f"{place}.maxima"].numpy())
             peaks.cells.append(kept[f"{place}.cells"].numpy())
         return True
@@ -215,3 +212,9 @@ def partners(kinds: Sequence[str], draws: int) -> npt.NDArray[np.int64]:
         for draw in range(draws if len(mine) > 1 else 0):
             found[draw, mine] = np.roll(mine, -1 - draw % (len(mine) - 1))
     return found
+
+
+def _cells(file: Path) -> Cells:
+    """The cells of a file. Raises ValueError for a damaged one."""
+    with plain_arrays(file) as held:
+        return Cells(*(held[name] for name in _FIELDS))
