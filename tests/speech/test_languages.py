@@ -5,6 +5,7 @@ import inspect
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from jinja2 import Environment, nodes
@@ -12,6 +13,7 @@ from tests.report import documents
 
 import pellucid
 from pellucid.core.registry import UnknownNameError
+from pellucid.data.transform import CropMode, Interpolation
 from pellucid.explanation import faithfulness as tested
 from pellucid.report import faithfulness, render_index, render_page
 from pellucid.report.build import _HEADS
@@ -128,7 +130,8 @@ def said_by_code():
     kinds = {"probability", "share", "score", "count", "iou", "correlation", "name", "place"}
     statuses = {"ok", "constant", "negative", "zero", "not finite", "never active"}
     heads = {"softmax", "sigmoid", "binary", "probabilities"}
-    settings = {"resize", "crop", "crop mode", "std", "interpolation"}
+    settings = {name.replace("_", " ") for name in pellucid.Preprocess.imagenet().to_json()} - {"mean"}
+    settings |= {*get_args(Interpolation), *get_args(CropMode), "yes", "no"}
     return spoken | categories | kinds | statuses | heads | settings | {
         "Probability", "Score", "held-out pictures", "mined pictures",
     }  # fmt: skip

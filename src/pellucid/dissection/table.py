@@ -279,7 +279,7 @@ class UnitTable:
         if not len(at):
             return None
         low, high = self.interval[unit, int(at[0])]
-        return float(low), float(high)
+        return (float(low), float(high)) if low < high else None  # drawn from one picture it has no width
 
 
 def find(concepts: Sequence[Concept], name: str, category: str | None = None) -> list[int]:

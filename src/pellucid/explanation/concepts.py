@@ -94,7 +94,7 @@ class Names:
             concept=best.concept.name,
             category=best.concept.category,
             iou=best.iou,
-            interval=_interval(best.interval),
+            interval=best.interval,
             held_out=None if held is None else (held[0].name, held[1]),
             images=_fact(table, "images"),
             source=_fact(table, "concepts", "name"),
@@ -187,11 +187,6 @@ def _index() -> dict[str, list[tuple[Path, int, str]]]:
 @lru_cache(maxsize=8)
 def _embedded(file: Path) -> UnitTable:
     return read_table(file)
-
-
-def _interval(ends: tuple[float, float] | None) -> tuple[float, float] | None:
-    """An interval, None where it has no width: drawn from one picture it says nothing."""
-    return None if ends is None or not ends[0] < ends[1] else ends
 
 
 def _fact(table: UnitTable, *keys: str) -> Any:
