@@ -403,7 +403,7 @@ def test_the_clause_says_the_verdict_with_its_numbers(verdict, words):
     )
     failed = replace(found, sanity=Sanity(0.95))  # a map that ignores the network has no verdict left
     compared, insensitive = say.faithful(failed)
-    assert "center blob:" not in plain(compared.text)
+    assert "the map is" not in plain(compared.text)
     assert "shows the picture more than the decision" in plain(insensitive.text)
     assert say.faithful(None) == []
 
