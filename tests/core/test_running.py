@@ -429,3 +429,25 @@ def test_a_network_that_takes_its_images_apart():
         pl.attribute(net, images(2), "gradcam", layers="block", target=1, normalized=True)
     single = pl.attribute(net, images(2), "gradcam", layers="block", target=1, normalized=True, batch_size=1)
     assert torch.allclose(single["block"].values, maps(load(Small()), images(2), "gradcam")[-1], atol=1e-6)
+
+
+def test_hooks_that_come_later_are_watched_too():
+    module = Small()
+    net, x = load(module), images(1)
+    maps(net, x, "gradcam")
+    assert not habits_of(module).draws
+
+    def draw(_module, args):
+        torch.rand(3)
+        module.block[1].running_mean.add_(1)
+        raise KeyboardInterrupt
+
+    for place in (module, module.fc):
+        handle = place.register_forward_pre_hook(draw)
+        kept = torch.get_rng_state(), module.block[1].running_mean.clone()
+        with pytest.raises(KeyboardInterrupt):
+            maps(net, x, "gradcam")
+        handle.remove()
+        assert torch.equal(torch.get_rng_state(), kept[0])
+        assert torch.equal(module.block[1].running_mean, kept[1])
+    maps(net, x, "gradcam")

@@ -1,6 +1,7 @@
 """Running a module without leaving a trace on it, in as many threads as there are.
 
-What runs is the module's `twin`. A few modules cannot be told from what they do alone, so the first pass of each is watched:
+What runs is the module's twin. What its forward code does besides computing is not known, so the first pass of each module is
+watched, and again when it gets other submodules or hooks:
 
 * forward code that switches the recording of gradients off is not heeded in that: a frozen stem has gradients too;
 * forward code that writes into buffers in evaluation mode gets copies of them;
@@ -17,7 +18,7 @@ import random
 import threading
 import weakref
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -28,14 +29,14 @@ from torch.overrides import TorchFunctionMode
 
 from pellucid.core.hidden import opened, recorded
 from pellucid.core.hooks import replaced
-from pellucid.core.twins import twin
+from pellucid.core.twins import twin_and_form
 
 
 @dataclass
 class Habits:
-    """What is known of a module's forward code, from its first pass."""
+    """What is known of a module's forward code, from its first pass; ``known``: the forms in which it has been watched."""
 
-    known: bool = False
+    known: set[int] = field(default_factory=set)
     unrecorded: bool = False
     writes: bool = False
     draws: bool = False
@@ -45,7 +46,7 @@ class Habits:
     @property
     def exclusive(self) -> bool:
         """Does it have to run in one thread at a time?"""
-        return not self.known or self.draws or self.remembers or self.original
+        return self.draws or self.remembers or self.original
 
 
 class _Standing(threading.local):
@@ -82,15 +83,16 @@ def undisturbed(module: nn.Module) -> Iterator[nn.Module]:
     with contextlib.ExitStack() as stack:
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(opened())
-        if habits.exclusive:
+        made, form = (None, 0) if habits.original else _twin(module, habits)
+        watched = form not in habits.known
+        if habits.exclusive or watched:
             stack.enter_context(_alone)
-        made = None if habits.original else _twin(module, habits)
         if made is None:
             made = stack.enter_context(_in_place(module))
-        if habits.draws or not habits.known:
+        if habits.draws or habits.original or watched:
             stack.enter_context(_dice(module, habits))
-        if not habits.known:
-            stack.enter_context(_watched(module, made, habits))
+        if watched:
+            stack.enter_context(_watched(module, made, habits, form))
         if habits.unrecorded:
             stack.enter_context(replaced(made, recorded(made.forward)))
         _standing.twins[id(module)] = made
@@ -111,14 +113,17 @@ def habits_of(module: nn.Module) -> Habits:
         return Habits()
 
 
-def _twin(module: nn.Module, habits: Habits) -> nn.Module | None:
+def _twin(module: nn.Module, habits: Habits) -> tuple[nn.Module | None, int]:
+    """A twin and its form, with buffers of its own where they may be written to."""
     try:
-        return twin(module, own_buffers=habits.writes or not habits.known)
+        own = habits.writes or not habits.known
+        made, form = twin_and_form(module, own_buffers=own)
+        return (made, form) if own or form in habits.known else twin_and_form(module, own_buffers=True)
     except ValueError:
         raise
     except Exception:  # a module that cannot be copied runs itself
         habits.original = True
-        return None
+        return None, 0
 
 
 @contextlib.contextmanager
@@ -173,8 +178,8 @@ def _dice(module: nn.Module, habits: Habits) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _watched(module: nn.Module, made: nn.Module, habits: Habits) -> Iterator[None]:
-    """The first pass of a module: what does its forward code do besides computing?"""
+def _watched(module: nn.Module, made: nn.Module, habits: Habits, form: int) -> Iterator[None]:
+    """The first pass of a module in a form: what does its forward code do besides computing?"""
     tree = {id(child) for child in module.modules()}
     thread, ran = threading.get_ident(), False
 
@@ -195,7 +200,8 @@ def _watched(module: nn.Module, made: nn.Module, habits: Habits) -> Iterator[Non
     try:
         with replaced(made, watched):
             yield
-        habits.known = ran
+        if ran:
+            habits.known.add(form)
     finally:
         handle.remove()
         mine = zip(module.buffers(), made.buffers(), strict=False)

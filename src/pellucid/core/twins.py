@@ -42,8 +42,14 @@ def twin(module: nn.Module, *, own_buffers: bool = False) -> nn.Module:
     Raises:
         ValueError: for parameters that have no values yet (lazy modules).
     """
+    return twin_and_form(module, own_buffers=own_buffers)[0]
+
+
+def twin_and_form(module: nn.Module, *, own_buffers: bool = False) -> tuple[nn.Module, int]:
+    """The stand-in of a module, and a number that changes when it gets other submodules or hooks."""
     with torch._C.DisableTorchFunction():
-        return _Twins(module, own_buffers).of(module)
+        twins = _Twins(module, own_buffers)
+        return twins.of(module), hash((frozenset(twins.tree), twins.hooks))
 
 
 def undecorated(function: Any) -> Any:
@@ -82,7 +88,8 @@ class _Twins:
 
     def __init__(self, root: nn.Module, own_buffers: bool) -> None:
         self._own_buffers = own_buffers
-        self._tree = {id(child) for child in root.modules()}
+        self.tree = {id(child) for child in root.modules()}
+        self.hooks = 0
         self._made: dict[int, Any] = {}
 
     def of(self, module: nn.Module) -> nn.Module:
@@ -100,13 +107,14 @@ class _Twins:
         return known
 
     def _fill(self, module: nn.Module, made: nn.Module) -> None:
-        registered = id(module) in self._tree
+        registered = id(module) in self.tree
         given, own = module.__dict__, made.__dict__
         own.update(given)
         for name, value in given.items():
             if type(value) in _PLAIN or name in _REGISTERED:
                 continue
             if name in _ADDED or (value and name in _HOOKS):
+                self.hooks += len(value)
                 own[name] = type(value)((key, self._swapped(hook)) for key, hook in value.items())
             elif name not in _HOOKS:
                 own[name] = self._swapped(value)
@@ -227,5 +235,5 @@ class _Twins:
     def _of_tree(self, content: Any) -> bool:
         """Only what belongs to the network is swapped in a function: it may be the user's, with things of the user's."""
         if isinstance(content, MethodType):
-            return id(content.__self__) in self._tree
-        return id(content) in self._tree or isinstance(content, (FunctionType, partial))
+            return id(content.__self__) in self.tree
+        return id(content) in self.tree or isinstance(content, (FunctionType, partial))
