@@ -8,7 +8,11 @@ from torch import nn
 
 import pellucid as pl
 from pellucid.core.capture import capture
+from pellucid.core.geometry import Geometry
+from pellucid.core.layers import Layer
 from pellucid.dissection import dissect, tensors
+from pellucid.dissection.kernels import mask_counts
+from pellucid.dissection.placement import Placement
 from pellucid.dissection.shards import Cells
 
 LAYERS = ["1", "3"]
@@ -20,7 +24,7 @@ def spelled_out(net, source, layer, *, quantile, anchor="effective", ratio=2):
     size = tuple(net.input_shape[1:])
     grid = (size[0] // ratio, size[1] // ratio)
     batch = net.preprocess.normalize(torch.from_numpy(source.pictures[used]).permute(0, 3, 1, 2).contiguous())
-    acts = capture(net, batch, [layer], gradients=False).activations[layer].numpy()
+    acts = capture(net, batch, [layer], gradients=False).activations[layer].float().numpy()
     fit = [source.split(i) == "fit" for i in used]
     pictures = [literal.regions(source.labels(i).maps, source.labels(i).whole, grid) for i in used]
     about = net.layer(layer)
@@ -84,6 +88,28 @@ def test_tensor_operations_count_the_same(network, source):
     one = dissect(network, source, LAYERS, quantile=0.05, draws=2, progress=False, kernel="compiled")
     other = dissect(network, source, LAYERS, quantile=0.05, draws=2, progress=False, kernel="tensor")
     assert all(same_bytes(one[name], other[name]) for name in LAYERS)
+
+
+def test_pixels_at_the_threshold_are_outside():
+    """Beyond the outermost centers a border cell's value is kept; where it is the threshold itself, nothing may exceed it."""
+    layer = Layer("layer", "Conv2d", (1, 5, 5), Geometry((4.0, 4.0), (3.5, 3.5), (10.0, 10.0)))
+    placement = Placement.of(layer, (24, 24), (12, 12))
+    rows, columns = placement.rows, placement.columns
+    planes = torch.randn(200, 5, 5, generator=torch.Generator().manual_seed(0))
+    for plane in planes:
+        limit = plane[-1, -1].reshape(1)
+        expected = tensors.masks(plane[None], limit[:, None], placement)[0, 0].numpy()
+        found, codes, none = (
+            np.zeros((12, 12), np.bool_),
+            np.zeros((1, 12, 12), np.int64),
+            np.zeros(1, np.int64),
+        )
+        mask_counts(
+            plane.flatten().numpy(), np.arange(25), 5, rows.begins, rows.fraction, columns.begins, columns.fraction,
+            limit.numpy(), codes, none, none, np.zeros((1, 1), np.int64), np.zeros(1, np.int64), found,
+        )  # fmt: skip
+        np.testing.assert_array_equal(found, expected)
+        assert not found[-2:, -2:].any()
 
 
 @pytest.mark.parametrize("batch_size", [1, 5, 12])

@@ -142,8 +142,8 @@ def mask_counts(dense: Any, cells: Any, grid: Any, targets: Any, found: Any) -> 
             limit = limits[j]
             if not most > limit:
                 continue
-            a, b = float(dense[cell]), float(dense[cell + step])
-            c, d = float(dense[below]), float(dense[below + step])
+            a, b = np.float64(dense[cell]), np.float64(dense[cell + step])
+            c, d = np.float64(dense[below]), np.float64(dense[below + step])
             near = (first + last) // 2
             for p in range(rows[y], rows[y + 1]):
                 left = a + (c - a) * grid.row_fraction[p]
