@@ -47,7 +47,9 @@ def random_blurred(
     count: int, size: tuple[int, int], seed: int = 0, sigma: float | None = None
 ) -> Float[Tensor, "count height width"]:
     """Noise as smooth as a coarse layer's map, in [0, 1]: blurred with ``sigma`` pixels, by default a sixteenth of the side."""
-    maps = blurred(random_maps(count, size, seed), max(size) / 16 if sigma is None else sigma)
+    width = max(size) / 16 if sigma is None else sigma
+    # one by one: map i does not depend on count, to the last bit
+    maps = torch.cat([blurred(each[None], width) for each in random_maps(count, size, seed)])
     low, high = maps.amin((1, 2), keepdim=True), maps.amax((1, 2), keepdim=True)
     return (maps - low) / torch.where(high > low, high - low, 1)
 
