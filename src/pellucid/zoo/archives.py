@@ -29,6 +29,7 @@ from pellucid.zoo.stored import (
     Storage,
     Stored,
     reach,
+    shown,
 )
 from pellucid.zoo.zips import records_of
 
@@ -125,7 +126,7 @@ def _safetensors(file: Path, content: mmap.mmap) -> Content:
     except BaseException as error:  # its own errors, and what Rust calls a panic
         if isinstance(error, KeyboardInterrupt | SystemExit):
             raise
-        raise ArchiveError((str(error).splitlines() or [""])[0][:160]) from None
+        raise ArchiveError(shown((str(error).splitlines() or [""])[0], 160)) from None
     header.pop("__metadata__", None)
     return Content(
         {name: _plain(content, 8 + length, entry) for name, entry in header.items()}, dict(metadata)
@@ -217,7 +218,7 @@ def _refuse_harm(pickled: Pickled) -> None:
 def refused(name: str) -> RefusedError:
     """The error for a pickle that names what no weights need."""
     return RefusedError(
-        f"Expected plain weights, got `{{file}}`, a pickle that would run `{name[:100]}` when opened; refused. "
+        f"Expected plain weights, got `{{file}}`, a pickle that would run `{shown(name)}` when opened; refused. "
         "Try `torch.save(model.state_dict(), ...)` where the model is trusted, and load that file."
     )
 
@@ -340,17 +341,17 @@ def _shards(file: Path) -> Content:
     metadata: dict[str, str] = {}
     for name in names:
         if name.endswith(".index.json"):
-            raise ArchiveError(f"it names another index, {name}")
+            raise ArchiveError(f"it names another index, {shown(name)}")
         try:
             shard = open_archive(file.with_name(name))
         except FileNotFoundError:
-            raise ArchiveError(f"its file {name} is not there") from None
+            raise ArchiveError(f"its file {shown(name)} is not there") from None
         except FlawError as flaw:
-            raise ArchiveError(f"its file {name}: {flaw}") from None
+            raise ArchiveError(f"its file {shown(name)}: {flaw}") from None
         held = shard.tree if isinstance(shard.tree, dict) else {}
         lacking = [key for key, where in index.weight_map.items() if where == name and key not in held]
         if lacking:
-            raise ArchiveError(f"its file {name} lacks {lacking[0]}")
+            raise ArchiveError(f"its file {shown(name)} lacks {shown(lacking[0])}")
         tree |= {key: value for key, value in held.items() if index.weight_map.get(key) == name}
         metadata |= shard.metadata
     return Content(tree, metadata)

@@ -14,7 +14,7 @@ from torch import Tensor
 from pellucid.core.documents import DocumentError, FlawError
 from pellucid.core.registry import suggest
 from pellucid.zoo.archives import Content, branches, open_archive, refused
-from pellucid.zoo.stored import ArchiveError, RefusedError, Stored
+from pellucid.zoo.stored import ArchiveError, RefusedError, Stored, shown
 
 SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
 # where tools keep the weights of the network itself, the likeliest first
@@ -123,7 +123,7 @@ def _states(content: Content, file: Path) -> list[State]:
 
 
 def _shown(key: object) -> str:
-    return repr(key)[:40]
+    return shown(repr(key), 40)
 
 
 def _mappings(tree: Any) -> list[tuple[tuple[str, ...], dict[Any, Any]]]:

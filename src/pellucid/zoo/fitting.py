@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from pellucid.zoo.checkpoint import CheckpointError, State
-from pellucid.zoo.stored import Stored
+from pellucid.zoo.stored import Stored, shown
 
 # wrappers inside a name, which no network has of its own: compilation, sharding, recomputation
 _WRAPPERS = re.compile(
@@ -105,8 +105,8 @@ def _notes(chosen: State, match: Match, others: list[State], file: str) -> tuple
             f"{file}: left out {len(match.aside)} tensors that are not the network's ({_some(match.aside)})"
         )
     if others:
-        listed = " and ".join(f"`{other.where}`" for other in others[:3])
-        notes.append(f"{file}: `{chosen.where or 'the outer weights'}` taken; {listed} would fit too")
+        listed = " and ".join(f"`{shown(other.where)}`" for other in others[:3])
+        notes.append(f"{file}: `{shown(chosen.where or 'the outer weights')}` taken; {listed} would fit too")
     return tuple(notes)
 
 
@@ -123,7 +123,7 @@ def _matched(state: State, wanted: Mapping[str, Tensor], file: str | Path) -> Ma
         value = state[key] if key in state else state.odd[key]
         if bare in outer and not _equal(outer[bare], value):
             raise CheckpointError(
-                f"Expected each tensor once, got `{bare[:80]}` twice with other values in `{file}`."
+                f"Expected each tensor once, got `{shown(bare)}` twice with other values in `{file}`."
             )
         outer[bare] = value
     matches = [_under(prefix, outer, inner, wanted) for prefix in _prefixes(outer, inner)]
@@ -192,7 +192,7 @@ def _alike(value: Tensor, wanted: Tensor) -> bool:
 
 
 def _type(value: Tensor | Stored) -> str:
-    return value.kind if isinstance(value, Stored) else str(value.dtype).removeprefix("torch.")
+    return shown(value.kind) if isinstance(value, Stored) else str(value.dtype).removeprefix("torch.")
 
 
 def _equal(first: Tensor | Stored, second: Tensor | Stored) -> bool:
@@ -214,7 +214,7 @@ def _chosen(fitting: list[Match], file: str | Path) -> Match:
         rivals = [match for match in fitting if _says(match.prefix, rival)]
         if len(named) == 1 and len(named) + len(rivals) == len(fitting):
             return named[0]
-    listed = " and ".join(f"`{match.prefix}`" for match in fitting)
+    listed = " and ".join(f"`{shown(match.prefix)}`" for match in fitting)
     raise CheckpointError(
         f"Expected the weights of one network, got several that fit in `{file}`, under {listed}; try to save one of them alone."
     )
@@ -288,7 +288,7 @@ def not_finite(state: Mapping[str, Tensor]) -> str:
 
 
 def _some(names: Iterable[str], count: int = 4) -> str:
-    listed = [name[:80] for name in names]
+    listed = [shown(name) for name in names]
     return ", ".join(listed[:count]) + (f" and {len(listed) - count} more" if len(listed) > count else "")
 
 

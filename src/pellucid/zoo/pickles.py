@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from pellucid.zoo.stored import Foreign, Pickled, PickleError, Storage, Stored
+from pellucid.zoo.stored import Foreign, Pickled, PickleError, Storage, Stored, shown
 
 LARGEST = 64 << 20  # bytes of the instructions, without the numbers of tensors
 MOST = 2_000_000  # instructions
@@ -63,7 +63,7 @@ def follow(data: bytes, start: int = 0) -> Pickled:
                 raise PickleError(f"more than {MOST:,} instructions")
             machine.step(instruction.name, argument)
     except Exception as error:  # whatever bytes can make of the instructions
-        reason = (str(error).splitlines() or [""])[0][:120]
+        reason = shown((str(error).splitlines() or [""])[0], 120)
         failure = error if isinstance(error, PickleError) else PickleError(f"a damaged pickle: {reason}")
         failure.pickled = machine.result
         raise failure from None

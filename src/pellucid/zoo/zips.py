@@ -8,7 +8,7 @@ import zipfile
 import zlib
 from pathlib import Path
 
-from pellucid.zoo.stored import ArchiveError
+from pellucid.zoo.stored import ArchiveError, shown
 
 LARGEST_DIRECTORY = 16 << 20  # bytes of the list of records
 _CHECKED = 8 << 30  # bytes of which checksums are compared
@@ -31,7 +31,7 @@ def records_of(file: Path, content: mmap.mmap) -> dict[str, tuple[int, int]]:
         OverflowError,
         UnicodeError,
     ) as error:
-        raise ArchiveError(f"a damaged archive: {str(error)[:120]}") from None
+        raise ArchiveError(f"a damaged archive: {shown(error, 120)}") from None
     for entry in entries:
         total += entry.file_size
         if (
@@ -40,7 +40,7 @@ def records_of(file: Path, content: mmap.mmap) -> dict[str, tuple[int, int]]:
             or entry.file_size != entry.compress_size
         ):
             raise ArchiveError(
-                f"its record {entry.filename[:80]} is compressed or encrypted, which torch.save does not do"
+                f"its record {shown(entry.filename)} is compressed or encrypted, which torch.save does not do"
             )
         if entry.filename in records or total > len(content):
             raise ArchiveError("a damaged archive: records overlap")
@@ -49,7 +49,7 @@ def records_of(file: Path, content: mmap.mmap) -> dict[str, tuple[int, int]]:
         checked += entry.file_size
         # torch.save may be told to leave checksums out: then they are 0
         if entry.CRC and checked <= _CHECKED and _checksum(content, start, entry.file_size) != entry.CRC:
-            raise ArchiveError(f"a damaged archive: the record {entry.filename[:80]} has another checksum")
+            raise ArchiveError(f"a damaged archive: the record {shown(entry.filename)} has another checksum")
     return records
 
 
@@ -69,11 +69,11 @@ def _check_directory(content: mmap.mmap) -> None:
 def _start(content: mmap.mmap, entry: zipfile.ZipInfo) -> int:
     at = entry.header_offset
     if at < 0 or content[at : at + 4] != b"PK\x03\x04" or at + 30 > len(content):
-        raise ArchiveError(f"a damaged archive: no record where {entry.filename[:80]} should be")
+        raise ArchiveError(f"a damaged archive: no record where {shown(entry.filename)} should be")
     name, extra = struct.unpack("<HH", content[at + 26 : at + 30])
     start = at + 30 + int(name) + int(extra)
     if start + entry.file_size > len(content):
-        raise ArchiveError(f"a damaged archive: the record {entry.filename[:80]} is cut short")
+        raise ArchiveError(f"a damaged archive: the record {shown(entry.filename)} is cut short")
     return start
 
 
