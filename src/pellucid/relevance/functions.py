@@ -1,7 +1,7 @@
 """Operations with an ordinary forward and a backward that shares relevance; all but the affine ones.
 
-The relevance of a complex number (in a Fourier layer) is a complex number too, as autograd demands: the relevance of its real
-and of its imaginary part. Gradient times input multiplies part by part.
+A complex number (in a Fourier layer) is a pair of real ones: its relevance is a complex number too, as autograd demands, the
+relevance of its real and of its imaginary part. Gradient times input multiplies part by part.
 """
 
 from __future__ import annotations
@@ -25,19 +25,11 @@ def applied(function: type[torch.autograd.Function], *arguments: Any) -> Tensor:
     return function.apply(*arguments)  # type: ignore[no-any-return, no-untyped-call]
 
 
-def whole(relevance: Tensor) -> Tensor:
-    """Relevance of numbers, of complex ones that of both parts together."""
-    return relevance.real + relevance.imag if relevance.is_complex() else relevance
-
-
-def _of_type(relevance: Tensor, dtype: torch.dtype) -> Tensor:
-    """Relevance handed on to inputs of another type."""
-    return relevance.to(dtype) if dtype.is_complex else whole(relevance).to(dtype)
-
-
-def _times(x: Tensor, slope: Tensor) -> Tensor:
-    """Input times gradient, part by part."""
-    return torch.complex(x.real * slope.real, x.imag * slope.imag) if x.is_complex() else x * slope
+def by_parts(combined: Callable[[Tensor, Tensor], Tensor], one: Tensor, other: Tensor) -> Tensor:
+    """What is computed of two numbers; of complex ones for the real parts and for the imaginary parts."""
+    if not one.is_complex():
+        return combined(one, other)
+    return torch.complex(combined(one.real, other.real), combined(one.imag, other.imag))
 
 
 class Shared(Own):
@@ -55,8 +47,7 @@ class Shared(Own):
         *inputs: Tensor,
     ) -> Tensor:
         """The value, in memory of its own."""
-        ctx.shares, ctx.entry = shares, entry
-        ctx.shapes, ctx.dtypes = [each.shape for each in inputs], [each.dtype for each in inputs]
+        ctx.shares, ctx.entry, ctx.shapes = shares, entry, [each.shape for each in inputs]
         value = compute()
         return value.clone() if any(value is each for each in inputs) else value
 
@@ -66,13 +57,11 @@ class Shared(Own):
         found: list[Tensor | None] = []
         if ctx.entry is not None:
             ctx.entry.arrived(arriving)
-        for place, (part, shape, dtype) in enumerate(zip(ctx.shares, ctx.shapes, ctx.dtypes, strict=True)):
+        for place, (part, shape) in enumerate(zip(ctx.shares, ctx.shapes, strict=True)):
             mine = arriving if part is None else arriving * part
             if ctx.entry is not None:
                 ctx.entry.left(mine)
-            found.append(
-                _of_type(mine.sum_to_size(shape), dtype) if ctx.needs_input_grad[3 + place] else None
-            )
+            found.append(mine.sum_to_size(shape) if ctx.needs_input_grad[3 + place] else None)
         return None, None, None, *found
 
 
@@ -90,7 +79,7 @@ class Enter(Own):
         """Times the input."""
         # an unknown operation may have an endless slope (a root at zero); it must not spoil the rest
         x = ctx.saved.value
-        found = _times(x, slope)
+        found = by_parts(torch.mul, x, slope)
         found = torch.where(found.isfinite(), found, 0)
         ctx.entry.left(found)
         return found, None, None
@@ -111,18 +100,16 @@ class Leave(Own):
         """Divided by the output."""
         (y,) = ctx.saved_tensors
         ctx.entry.arrived(arriving)
-        return torch.where(y == 0, 0, whole(arriving) / stabilized(y, STABILIZER).conj()), None
+        return by_parts(_divided, arriving, y), None
+
+
+def _divided(relevance: Tensor, y: Tensor) -> Tensor:
+    return torch.where(y == 0, 0, relevance / stabilized(y, STABILIZER))
 
 
 def summand_shares(one: Tensor, other: Tensor, positive: bool) -> tuple[Tensor, Tensor]:
-    """How two summands share the relevance of their sum; ``positive``: by the parts with the sum's sign.
-
-    Of complex numbers that is their part along the sum.
-    """
+    """How two summands share the relevance of their sum; ``positive``: by the parts with the sum's sign."""
     total = one + other
-    if total.is_complex():
-        total = stabilized(total, STABILIZER)
-        return (one / total).real, (other / total).real
     if positive:
         upward = total >= 0
         one, other = (torch.where(upward, each.clamp(min=0), each.clamp(max=0)) for each in (one, other))

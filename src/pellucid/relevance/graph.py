@@ -10,7 +10,7 @@ in-place operations and reused modules are all seen, and no module is touched:
   factor that comes out of a sigmoid or is spread over positions), two equal factors get half each;
 * average pooling and means share in proportion; maximum pooling, concatenation and whatever only moves values
   keep their own backward, which conserves;
-* everything else gets gradient × input, and its name is noted.
+* everything else gets gradient × input, and its name is noted; so do complex numbers, a pair of real ones each.
 
 What a tensor is (derived from the image, a gate, the output of an affine call) is written on it as a `Tag`.
 """
@@ -31,7 +31,7 @@ from pellucid.relevance.calls import Invocation, Tag, plain_name, put_tag, tag_o
 from pellucid.relevance.composites import Composite
 from pellucid.relevance.ledger import Ledger
 from pellucid.relevance.memory import Memory
-from pellucid.relevance.operations import GATES, HANDLERS, MOVING, SAME, fallback
+from pellucid.relevance.operations import GATES, HANDLERS, MOVING, SAME, complex_valued, fallback
 
 _ASKING = {"__get__", "__set__", "size", "dim", "numel", "stride", "register_hook", "is_contiguous"} | {
     "is_floating_point", "__len__", "untyped_storage", "data_ptr", "retain_grad", "is_inference",
@@ -132,6 +132,8 @@ class RelevanceGraph(Intercept):
             return invocation.func(*invocation.args, **invocation.kwargs)
         if handler is None and invocation.name in MOVING:
             return invocation.func(*invocation.args, **invocation.kwargs)
+        if any(each.is_complex() for each in inputs):
+            handler = complex_valued
         result = (handler or fallback)(self, invocation)
         if invocation.inplace and isinstance(result, Tensor) and result is not invocation.args[0]:
             # autograd then takes the tensor's history to be that of the result

@@ -35,6 +35,8 @@ tanhshrink threshold exp log sqrt rsqrt abs neg negative square pow log1p expm1 
 dropout dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout
 layer_norm group_norm instance_norm rms_norm local_response_norm normalize
 """
+_SUMS = frozenset({"add", "sub", "mean", "sum", "neg", "negative", "conj", "conj_physical", "resolve_conj"})
+_PRODUCTS = frozenset({"mul", "div", "matmul", "mm", "bmm", "rmatmul"})
 # The tensor itself, or a copy of it: it keeps its tag.
 SAME = frozenset(_COPIES.split())
 # Whose backward puts every value where it came from: plain autograd conserves.
@@ -68,6 +70,12 @@ def proportional(graph: RelevanceGraph, call: Invocation, known: bool = True) ->
     if not any(each.requires_grad for each in tensors_in((result,))):
         graph.ledger.entries.remove(entry)  # a question (a comparison, a shape), not an operation
     return result
+
+
+def complex_valued(graph: RelevanceGraph, call: Invocation) -> Any:
+    """Gradient times input, part by part; for what is linear in its one signal that is sharing in proportion."""
+    signals = sum(tag_of(each) is not None for each in tensors_in((call.args, call.kwargs)))
+    return proportional(graph, call, call.name in _SUMS or (call.name in _PRODUCTS and signals == 1))
 
 
 def passed(graph: RelevanceGraph, call: Invocation) -> Tensor:
@@ -104,7 +112,7 @@ def convolution(graph: RelevanceGraph, call: Invocation) -> Tensor:
     """A convolution, transposed or not, gets its rule."""
     x, weight = call.args[0], call.argument(1, "weight")
     dims = int(call.name[-2])
-    if tag_of(weight) is not None or x.ndim != dims + 2 or x.is_complex() or weight.is_complex():
+    if tag_of(weight) is not None or x.ndim != dims + 2:
         return fallback(graph, call)  # type: ignore[no-any-return]
     backwards = call.name.startswith("conv_transpose")
     stride = _each(call.argument(3, "stride", 1), dims)
@@ -126,7 +134,7 @@ def convolution(graph: RelevanceGraph, call: Invocation) -> Tensor:
 def linear(graph: RelevanceGraph, call: Invocation) -> Tensor:
     """A linear layer; over the positions of a map it is a convolution."""
     x, weight = call.args[0], call.argument(1, "weight")
-    if tag_of(weight) is not None or x.ndim < 2 or x.is_complex() or weight.is_complex():
+    if tag_of(weight) is not None or x.ndim < 2:
         return fallback(graph, call)  # type: ignore[no-any-return]
     rule = graph.composite.dense if x.ndim == 2 else graph.composite.convolution
     return _affine(graph, call, x, Linear(), weight, rule)

@@ -257,10 +257,8 @@ def _denominator(linear: LinearMap, group: Group, ndim: int) -> Tensor:
 
 
 def stabilized(values: Tensor, epsilon: float) -> Tensor:
-    """Moved away from zero by the `margin`; complex numbers along themselves."""
+    """Moved away from zero by the `margin`."""
     away = margin(values, epsilon)
-    if values.is_complex():
-        return values + away * torch.where(values == 0, 1, values.sgn())
     return values + torch.where(values >= 0, away, -away)
 
 
