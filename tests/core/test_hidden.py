@@ -52,6 +52,29 @@ def test_checkpointing(how):
     assert_maps_as(Checkpointed(), Small(), ("gradcam", "lrp", "guided-backprop", "fullgrad", "smoothgrad"))
 
 
+@pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad=True:UserWarning")
+@pytest.mark.parametrize("how", CHECKPOINTED)
+def test_layers_inside_checkpointed_code(how):
+    class Pooled(Small):
+        def setup(self):
+            self.block.append(nn.AvgPool2d(2, 1))  # whose rule keeps a tensor for the walk back
+
+    class Checkpointed(Pooled):
+        def run_block(self, x):
+            return CHECKPOINTED[how](self, x)
+
+    names = ["stem", "block.0", "block.1", "block.3"]
+    found, expected = (pl.capture(load(make()), images(2), names, 1) for make in (Checkpointed, Pooled))
+    for name in names:
+        torch.testing.assert_close(found.gradients[name], expected.gradients[name])
+    found, expected = (
+        pl.attribute(load(make()), images(2), "relevance-cam", names, 1, normalized=True)
+        for make in (Checkpointed, Pooled)
+    )
+    for name in names:
+        torch.testing.assert_close(found[name].values, expected[name].values)
+
+
 def test_checkpointing_still_saves_memory_for_others():
     block, runs = nn.Sequential(nn.Linear(3, 3), nn.ReLU()), []
     block.register_forward_pre_hook(lambda *_: runs.append(1))

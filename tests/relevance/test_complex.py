@@ -89,6 +89,7 @@ def test_relevance_is_kept(kind, images):
         assert max(abs(row.absorbed) for row in found.conservation()) < 1e-4
     names = {"Filter": "fft_rfft2", "Convolved": "complex", "Own": "conv2d", "Pairs": "view_as_real"}
     assert names[kind.__name__] in found.unknown
+    assert ("mul" in found.unknown) == (kind is Pairs)  # where two activations are multiplied
 
 
 def test_what_is_linear_keeps_everything(images):
