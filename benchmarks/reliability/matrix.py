@@ -26,6 +26,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from numpy._core._multiarray_umath import __cpu_dispatch__ as dispatched
+
 from pellucid.core.provenance import code_digest, processor, versions
 
 ROOT = Path(__file__).parents[2]
