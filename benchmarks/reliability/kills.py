@@ -58,7 +58,11 @@ class Case:
 _FEW = ("--recognizer", "none", "--table", "none", "--no-faithfulness")
 _TRAIN = ("--epochs", "3", "--precision", "float32", "--batch-size", "8")
 CASES = [
-    Case("explain", ("explain", "scenes:test/0-3", *_FEW, "--criterion", "gradient"), "pellucid.explanation:explain"),
+    Case(
+        "explain",
+        ("explain", "scenes:test/0-3", *_FEW, "--criterion", "gradient"),
+        "pellucid.explanation.one_image:explain_picture",
+    ),
     Case("attribute", ("attribute", "scenes:test/0-5", "--method", "gradcam"), "pellucid:attribute"),
     Case("neurons", ("neurons", "scenes:test/0-5", "--criterion", "gradient"), "pellucid:neurons"),
     Case("neurons --by-class", ("neurons", "scenes:test/0-7", "--by-class", "--criterion", "gradient"), "pellucid:neurons"),
@@ -310,7 +314,7 @@ def warmed() -> None:
     torch.set_num_threads(1)
     for name in ("explain", "attribute", "neurons", "evaluate", "visualize", "patterns", "train"):
         importlib.import_module(f"pellucid.commands.{name}")
-    for name in ("explanation", "explanation.explaining", "report.build", "visualization", "units.patterns", "training.irenet",
+    for name in ("explanation", "explanation.one_image", "report.build", "visualization", "units.patterns", "training.irenet",
                  "interpretable.training", "visualization.decoder", "commands.comparison_figure"):  # fmt: skip
         importlib.import_module(f"pellucid.{name}")
     with tempfile.TemporaryDirectory() as folder, open(os.devnull, "w") as nowhere:

@@ -93,7 +93,7 @@ def run(arguments: Sequence[str]) -> int:
     for note in results.notes_on_pictures(painted, layers):
         complain(note)
     parameters = {**plain(options), "layers": layers}
-    results.is_published(source.concepts, told=True)
+    results.names_tell_apart(source.concepts, told=True)
     with results.opened(options.out, parameters, about, bool(found), options.summary) as directory:
         try:
             tables = _tables(net, source, layers, found, settings, directory)

@@ -97,13 +97,13 @@ def _check_summary(folder: Path, layers: Sequence[str]) -> None:
             )
 
 
-def is_published(concepts: Sequence[Concept], told: bool = False) -> bool:
-    """Whether the published layout can hold the concepts; ``told``: say why not."""
+def names_tell_apart(concepts: Sequence[Concept], told: bool = False) -> bool:
+    """Whether CSV, where concepts are known by name, can hold them; ``told``: say why not."""
     try:
         check_names(concepts)
     except ValueError as error:
         if told:
-            complain(f"no table as it was published: {str(error).partition(';')[0]}")
+            complain(f"no CSV, only whole tables: {str(error).partition(';')[0]}")
         return False
     return True
 
@@ -117,8 +117,8 @@ def write_tables(tables: Mapping[str, UnitTable], directory: RunDirectory, summa
         if layer not in there:
             save(table, folder, stem)
         directory.keep(stem, (".safetensors",))  # whatever stops what follows, the table is there
-        write_text(folder / f"{stem}.csv", to_csv(table))
-        if is_published(table.concepts):
+        if names_tell_apart(table.concepts):
+            write_text(folder / f"{stem}.csv", to_csv(table))
             write_published(table, folder / f"{stem}.published.csv")
         table_file = there.get(layer, folder / f"{stem}.safetensors")
         directory.add({"layer": layer, "table": table_file.name, "page": page, **numbers(table)}, stem)

@@ -28,6 +28,7 @@ from pellucid.core.network import Network
 _open: dict[int, Passes] = {}
 _keys = count()
 _in_tail: ContextVar[bool] = ContextVar("in_tail", default=False)
+_once: ContextVar[bool] = ContextVar("once", default=False)
 
 
 @dataclass
@@ -68,9 +69,8 @@ def counting(net: Network) -> Iterator[Passes]:
 
     def begun(_module: Any, given: tuple[Any, ...]) -> None:
         passes = _open.get(key)
-        if (
-            passes is not None and threading.get_ident() == thread
-        ):  # a copy of the network may outlive the counting
+        # a copy of the network may outlive the counting
+        if passes is not None and threading.get_ident() == thread and not _once.get():
             rows = _rows(given)
             if _in_tail.get():
                 passes.tail += rows
@@ -79,7 +79,7 @@ def counting(net: Network) -> Iterator[Passes]:
 
     def finished(_module: Any, given: tuple[Any, ...], output: Any) -> None:
         recorded = [each for each in tree_leaves(output) if isinstance(each, Tensor) and each.requires_grad]
-        if key not in _open or not recorded or threading.get_ident() != thread:
+        if key not in _open or not recorded or threading.get_ident() != thread or _once.get():
             return
         rows, in_tail = _rows(given), _in_tail.get()
 
@@ -110,6 +110,16 @@ def behind_a_layer(cut: bool = True) -> Iterator[None]:
         yield
     finally:
         _in_tail.reset(token)
+
+
+@contextmanager
+def once() -> Iterator[None]:
+    """What runs inside is done once for a network and remembered: no image pays for it, whichever comes first."""
+    token = _once.set(True)
+    try:
+        yield
+    finally:
+        _once.reset(token)
 
 
 def _rows(given: tuple[Any, ...]) -> int:

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from pellucid.core.counting import once
 from pellucid.core.layers import passive
 from pellucid.core.network import Network
 from pellucid.core.precision import exact
@@ -30,7 +31,8 @@ def passages(net: Network, images: Float[Tensor, "batch channel height width"], 
     if (top, size) not in known:
         # where the way leads is the network's: no image may decide it for the next ones, least of all a dark one
         noise = torch.randn(1, *images.shape[1:], generator=torch.Generator().manual_seed(0))
-        known[top, size] = _found(net, noise.to(net.device, net.dtype), top)
+        with once():
+            known[top, size] = _found(net, noise.to(net.device, net.dtype), top)
     return known[top, size]
 
 

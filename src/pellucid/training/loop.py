@@ -290,7 +290,10 @@ class _Run:
             }
             file.parent.mkdir(parents=True, exist_ok=True)
             with whole(file) as partial, partial.open("wb") as stream:
-                torch.save(content, stream)
+                try:
+                    torch.save(content, stream)
+                except RuntimeError as error:  # it covers up what happened to the file
+                    raise (error.__context__ if isinstance(error.__context__, OSError) else error) from None
         if world() > 1:
             distributed.barrier()
 
