@@ -369,7 +369,7 @@ def test_painted_pictures_of_another_network_are_refused(net, painted, tmp_path,
         line = refused(capsys, command, "--net", other, "--pictures", painted, "--out", out)
         assert f"Expected pictures of `{other}`, got those of `{net}`" in line
         line = refused(capsys, command, "--net", net, "--pictures", tmp_path, "--out", out)
-        assert "Expected a folder of pictures" in line
+        assert "Expected a folder of painted pictures" in line
     assert not out.exists()
 
 

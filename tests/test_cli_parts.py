@@ -90,7 +90,7 @@ def test_one_layer_has_one_page_and_a_second_run_takes_its_place(net, tmp_path, 
     assert "cells of 8 × 8 per picture" in shown
     assert shown.count(f"report: {tmp_path / 'index.html'}") == 2
     assert {path.suffix for path in tmp_path.iterdir()} == {".html", ".json", ".csv", ".safetensors"}
-    assert len(list(tmp_path.iterdir())) == 5
+    assert len(list(tmp_path.iterdir())) == 4
     assert load_parts(tmp_path)["features.30"].classes == ("fish",)
 
 
