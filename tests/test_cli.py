@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ from tests.commandline import call, network_file
 from tests.processes import await_condition, pellucid
 
 import pellucid as pl
+from pellucid import cli
 from pellucid.cli import COMMANDS
 from pellucid.commands import console, work
 
@@ -196,6 +198,22 @@ def test_no_bar_into_a_file(monkeypatch):
     with work._bar(3, "explaining") as bar:
         bar.update()
     assert shown.getvalue() == ""
+
+
+def test_a_stop_waits_while_compiled_code_calls_back():
+    """A KeyboardInterrupt there would come out as a SystemError, and as a traceback."""
+    went_on, caught = [], []
+    inside = {"__name__": "numba.core.serialize", "signal": signal, "went_on": went_on}
+    exec("def callback():\n    signal.raise_signal(signal.SIGINT)\n    went_on.append(True)\n", inside)
+
+    def work():
+        inside["callback"]()
+        await_condition(lambda: False)
+
+    with pytest.raises(KeyboardInterrupt), cli._stopping_as_by_keyboard(caught):
+        work()
+    assert went_on == [True]
+    assert caught == [signal.SIGINT]
 
 
 def test_a_reader_that_goes_away_is_no_error():

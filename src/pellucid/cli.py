@@ -14,7 +14,7 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from threading import current_thread, main_thread
+from threading import Timer, current_thread, main_thread
 from types import FrameType
 
 from pellucid._version import __version__
@@ -66,17 +66,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 @contextmanager
 def _stopping_as_by_keyboard(caught: list[int]) -> Iterator[None]:
-    """Inside, SIGTERM and SIGHUP stop a command as Ctrl-C does, and are noted; signals that are ignored stay so."""
+    """Inside, SIGTERM and SIGHUP stop a command as Ctrl-C does, and are noted; signals that are ignored stay so.
 
-    def stop(number: int, _frame: FrameType | None) -> None:
+    While compiled code calls back into Python, any of them waits: the exception would come out as a SystemError.
+    """
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        if _calls_back(frame):
+            again = Timer(0.05, signal.raise_signal, (number,))
+            again.daemon = True
+            again.start()
+            return
         caught.append(number)
         raise KeyboardInterrupt
 
-    kinds = [getattr(signal, name, None) for name in ("SIGTERM", "SIGHUP")]
+    kinds = [getattr(signal, name, None) for name in ("SIGINT", "SIGTERM", "SIGHUP")]
     before = {}
     if current_thread() is main_thread():
         before = {kind: signal.getsignal(kind) for kind in kinds if kind is not None}
-    mine = {kind: old for kind, old in before.items() if old == signal.SIG_DFL}
+    usual = (signal.SIG_DFL, signal.default_int_handler)
+    mine = {kind: old for kind, old in before.items() if old in usual}
     try:
         for kind in mine:
             signal.signal(kind, stop)
@@ -84,6 +93,15 @@ def _stopping_as_by_keyboard(caught: list[int]) -> Iterator[None]:
     finally:
         for kind, old in mine.items():
             signal.signal(kind, old)
+
+
+def _calls_back(frame: FrameType | None) -> bool:
+    """Whether the compiler of our kernels is at work below the frame."""
+    while frame is not None:
+        if frame.f_globals.get("__name__", "").partition(".")[0] in ("numba", "llvmlite"):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _dispatch(given: list[str]) -> int:
