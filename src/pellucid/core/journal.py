@@ -21,6 +21,7 @@ from pellucid.core.storage import digest_of, room
 
 FILE = "journal.jsonl"
 VERSION = 1
+_FREE = ("identity", "result", "data", "remark")  # JSON in text: it may hold NaN, and names that are no text
 
 
 class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -75,7 +76,9 @@ class Journal:
 
     def add(self, entry: Entry) -> None:
         """Note something for good. Raises DiskFullError where there is no room."""
-        line = json.dumps(msgspec.to_builtins(entry), separators=(",", ":")).encode() + b"\n"
+        fields = msgspec.to_builtins(entry)
+        fields |= {name: json.dumps(fields[name], separators=(",", ":")) for name in _FREE if name in fields}
+        line = json.dumps(fields, separators=(",", ":"), allow_nan=False).encode() + b"\n"
         with self._lock, room(self.folder / FILE):
             start = os.lseek(self._descriptor, 0, os.SEEK_CUR)
             try:
@@ -137,7 +140,10 @@ def _entries(file: Path) -> Iterator[Entry]:
         return
     for line in content.splitlines():
         try:
-            yield convert(parse(line), Entry)
+            value = parse(line)
+            if isinstance(value, dict):
+                value |= {name: json.loads(value[name]) for name in _FREE if isinstance(value.get(name), str)}
+            yield convert(value, Entry)
         except (ValueError, RecursionError, FlawError):
             return
 
