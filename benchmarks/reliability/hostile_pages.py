@@ -80,6 +80,8 @@ QUIET = [
     "--no-first-run",
 ]
 
+_LONG = 60_000  # milliseconds; a bound for a busy machine, not a pace
+
 Names = Iterator[str]
 
 
@@ -246,7 +248,7 @@ def opened(browser: Any, file: Path) -> dict[str, Any]:
     """What happens on a page that is opened, scrolled, clicked and hovered."""
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     page = context.new_page()
-    page.set_default_timeout(10_000)
+    page.set_default_timeout(_LONG)
     events: list[str] = []
     page.on("console", lambda message: events.append(f"console {message.type}: {message.text}"))
     page.on("pageerror", lambda error: events.append(f"error: {error}"))
@@ -293,15 +295,15 @@ def _used(page: Any) -> None:
     ):
         for element in page.query_selector_all(kind)[:most]:
             if element.is_visible():
-                element.hover(force=True, timeout=2000, no_wait_after=True)
-                element.click(force=True, timeout=2000, no_wait_after=True)
+                element.hover(force=True, timeout=_LONG, no_wait_after=True)
+                element.click(force=True, timeout=_LONG, no_wait_after=True)
     for field in page.query_selector_all("input[type=search], input[type=text]")[:2]:
         if field.is_visible():
             field.fill("<script>window.owned=1</script>")
     for selection in page.query_selector_all("select")[:3]:
         count = selection.evaluate("each => each.options.length")
         if count > 1 and selection.is_visible():
-            selection.select_option(index=count - 1, timeout=2000)
+            selection.select_option(index=count - 1, timeout=_LONG)
     page.wait_for_function("() => document.readyState === 'complete'")
 
 
