@@ -38,7 +38,9 @@ HERE = Path(__file__).parent
 def outcome(case: Case, folder: Path, state: dict[str, torch.Tensor]) -> Outcome:
     """Make the file of a case, load it, and say what came of it; to be run in a process of its own."""
     torch.set_num_threads(1)
-    file = case.make(folder)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what writes it
+        file = case.make(folder)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # a warning is a second line
