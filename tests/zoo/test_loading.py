@@ -44,14 +44,18 @@ def test_torchvision_is_imported_whatever_its_operators():
     assert torchvision.models.get_model("resnet18", weights=None)
 
 
-def test_the_guard_around_torchvision_is_still_needed():
-    code = "import warnings; warnings.simplefilter('ignore'); import torchvision"
+@pytest.mark.parametrize("package", ["torchvision", "timm"])
+def test_the_guard_around_torchvision_is_still_needed(package):
+    pytest.importorskip("timm")
+    code = f"import warnings; warnings.simplefilter('ignore'); import {package}"
     plain = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     if plain.returncode == 0:
         pytest.skip(
-            "plain `import torchvision` works here; once it does with every torch variant, the guard can go"
+            f"plain `import {package}` works here: once it does with every torch variant, the guard can go"
         )
     assert "torchvision::nms does not exist" in plain.stderr
+    guarded = f"from pellucid.zoo.zoos import import_torchvision; import_torchvision(); {code}"
+    subprocess.run([sys.executable, "-c", guarded], check=True, timeout=120)
 
 
 def test_the_guard_declares_nothing_where_the_import_works():

