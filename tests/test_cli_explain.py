@@ -34,8 +34,9 @@ def test_why_not_and_chinese_reach_the_page(tmp_path, capsys):
     assert call(*given) == 0
     found = document(tmp_path)
     assert found["language"] == "zh"
-    assert "为什么不是房屋" in found["text"]
-    assert "为什么不是房屋" in capsys.readouterr().out
+    assert "为什么不是房屋" in found["details"]
+    assert "而不是房屋" in found["text"]
+    assert "而不是房屋" in capsys.readouterr().out
     assert "contrast" in {one["kind"] for one in found["clauses"]}
     (page,) = tmp_path.glob("*.html")
     text = page.read_text(encoding="utf-8")

@@ -39,6 +39,14 @@ def browser():
         running.close()
 
 
+def unfold(page):
+    """Open what is one click away, and lay the map over the picture without the outlines of the regions."""
+    page.evaluate("document.getElementById('more').open = true")
+    page.locator("#show-map").check()
+    if page.locator("#show-spots").count():
+        page.locator("#show-spots").uncheck()
+
+
 @pytest.fixture
 def open_file(browser):
     """open_file(path, width=1280, ...) -> page; no page may complain or ask for anything else."""
@@ -68,12 +76,14 @@ def open_file(browser):
 
 @pytest.fixture
 def open_report(open_file, tmp_path):
-    """open_report(document, ...) -> the page of a document, ready for use."""
+    """open_report(document, ...) -> the page of a document, ready for use; with ``unfolded`` all of it, and its map, in sight."""
     from pellucid.report import write_report
 
-    def opened(document, **options):
+    def opened(document, unfolded=True, **options):
         page = open_file(write_report([document], tmp_path / "report.html"), **options)
         page.wait_for_selector("html[data-ready]", state="attached")
+        if unfolded:
+            unfold(page)
         return page
 
     return opened

@@ -14,7 +14,7 @@ def made(documents):
     document = documents.document(size=SIZE)
     mask = np.zeros(SIZE, np.uint8)
     mask[20:50, 30:70] = 255
-    document["regions"] = {"basket": {"box": [20, 30, 50, 70], "area": 0.1, "png": documents.png(mask)}}
+    document["regions"] |= {"basket": {"box": [20, 30, 50, 70], "area": 0.1, "png": documents.png(mask)}}
     area = documents.quantity("part.area", 0.0977, "share", name="basket")
     document["clauses"][2] |= {"kind": "part", "part": "basket", "numbers": [area]}
     document["unsaid"] = ["Which parts are missing."]
@@ -74,11 +74,10 @@ def test_a_chinese_page_says_so_and_points_at_the_same(made, open_report, width)
     ]
     for clause, text in zip(made["clauses"], texts, strict=True):
         clause["texts"]["zh"] = text
-    made["text"] = plain("".join(texts))
     page = open_report(made, width=width)
     assert page.evaluate("document.documentElement.lang") == "zh-Hans"
-    assert page.locator("#sentence").inner_text() == made["text"]
-    assert page.locator(".answer").inner_text().startswith("气球")
+    assert page.locator("#sentence").inner_text() == plain(made["brief"]["texts"]["zh"])
+    assert page.locator("#details").inner_text() == plain("".join(texts))
     assert page.locator("#evidence-title").inner_text() == "这些话背后的数字"
     page.locator('[data-clause="2"]').first.hover()
     assert page.locator("#caption").inner_text() == "吊篮"
@@ -87,3 +86,43 @@ def test_a_chinese_page_says_so_and_points_at_the_same(made, open_report, width)
     page.locator('.mention[data-neuron="1"]').hover()
     assert page.locator("#caption").inner_text() == "layer4 的神经元 12"
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_a_stranger_sees_the_photograph_the_sentence_and_its_regions_first(documents, open_report, width):
+    page = open_report(documents.document(size=SIZE), unfolded=False, width=width, height=1400)
+    assert (
+        page.locator("#sentence").inner_text()
+        == "balloon, 93 %. It looks at the basket; without it, 12 % is left."
+    )
+    assert not page.locator("#details").is_visible()
+    assert page.locator("#badges .badge").inner_text() == "1"
+    assert page.locator("#ink .region").count() == 1
+    assert page.evaluate(  # the photograph alone, without the map
+        """() => { const {width, height} = document.getElementById("heat");
+             const {data} = document.getElementById("heat").getContext("2d").getImageData(0, 0, width, height);
+             return data.every((value) => value === 0); }"""
+    )
+    card = page.locator(".spot")
+    assert "The basket at the top right" in card.inner_text()
+    assert "covered, 12.0\xa0% is left" in card.inner_text()
+    photograph, sentence = (page.locator(each).bounding_box() for each in ("#view", "#sentence"))
+    assert photograph["y"] < 200
+    assert sentence["y"] < 900
+    page.locator("#sentence .mention").hover()
+    assert lit(page) is not None
+    assert page.locator("#caption").inner_text() == "Region 1"
+    page.locator("#show-map").check()
+    page.locator(".brand").hover()
+    assert page.locator("#caption").inner_text().startswith("LayerCAM at ")
+    page.locator("summary", has_text="Everything behind it").click()
+    assert page.locator("#details").is_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_a_page_without_regions_opens_with_its_map(documents, open_report):
+    made = documents.document(size=SIZE)
+    made |= {"spots": [], "regions": {}}
+    page = open_report(made, unfolded=False)
+    assert page.locator("#show-map").is_checked()
+    assert page.locator(".spot").count() == 0

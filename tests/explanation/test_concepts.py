@@ -168,7 +168,8 @@ def test_a_table_a_mapping_and_a_folder_say_the_same(net, picture, tmp_path):
     save(made, tmp_path)
     save(table_of(net, alike(20, 0, 0)[:6], layer="one"), tmp_path)
     texts = {
-        pl.explain(net, picture, table=table).text for table in (made, {"two": made}, tmp_path, str(tmp_path))
+        pl.explain(net, picture, table=table).details
+        for table in (made, {"two": made}, tmp_path, str(tmp_path))
     }
     assert len(texts) == 1
     assert "(all wheel)" in texts.pop()
@@ -222,7 +223,7 @@ def test_only_numbers_of_neurons_are_links_on_the_page(net, picture):
     rows = alike(0, 30, 0)
     rows[explained.neurons[1].unit] = [30, 0, 0]
     explained = pl.explain(net, picture, units=3, table=table_of(net, rows), faithfulness=False)
-    assert "(crane [model 12]), " in str(explained)
+    assert "(crane [model 12]), " in explained.details
     segments = [
         segment
         for part in words.sentence(explained.to_json())

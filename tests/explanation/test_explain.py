@@ -112,7 +112,7 @@ def test_known_object_and_its_share() -> None:
     )
     kinds = [clause.kind for clause in explained.clauses]
     assert "object" in kinds
-    assert rendering.scene_data.label in explained.text
+    assert rendering.scene_data.label in explained.details
 
 
 def test_a_list_of_scenes() -> None:
@@ -127,10 +127,10 @@ def test_a_list_of_scenes() -> None:
 
 def test_other_target_and_function(net: pl.Network, picture: Image.Image) -> None:
     worst = net.classes[int(net.module(net.preprocess(picture)[None]).argmin())]
-    assert f"Explained here: **{worst}**" in pl.explain(net, picture, target=worst).text
+    assert f"Explained here: {worst}" in pl.explain(net, picture, target=worst).details
     explained = pl.explain(net, picture, target=lambda output: output[:, 0] - output[:, 1])
     assert explained.target["index"] is None
-    assert "score" in explained.text
+    assert "score" in explained.details
 
 
 @pytest.mark.parametrize("head", ["binary", "sigmoid", "probabilities"])
@@ -157,8 +157,8 @@ def test_nothing_to_say_is_said(picture: Image.Image) -> None:
     for parameter in module.parameters():
         nn.init.zeros_(parameter)
     explained = pl.explain(pl.load(module, input_shape=(3, 32, 32)), picture)
-    assert "No region can be named" in explained.text
-    assert "No single neuron" in explained.text
+    assert "No region can be named" in explained.details
+    assert "No single neuron" in explained.details
     json.dumps(explained.to_json(pictures=True), allow_nan=False)
 
 
@@ -166,7 +166,7 @@ def test_all_negative_evidence_is_reported(net: pl.Network, picture: Image.Image
     with torch.no_grad():
         net.module.head.weight.copy_(-net.module.head.weight.abs())
     explained = pl.explain(net, picture, method="gradcam")
-    assert "speaks against" in explained.text
+    assert "speaks against" in explained.details
 
 
 def test_many_images_and_errors(net: pl.Network, picture: Image.Image) -> None:

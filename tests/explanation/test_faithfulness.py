@@ -325,7 +325,7 @@ def test_an_answer_that_never_moves_is_called_so():
     explained = pl.explain(net, photo(), method=METHOD, methods=[])
     assert explained.faithfulness.verdict == "flat"
     assert explained.faithfulness.advantage is None
-    assert "cannot tell whether the map is right" in explained.text
+    assert "cannot tell whether the map is right" in explained.details
 
 
 def test_a_network_whose_answers_break(net):

@@ -247,12 +247,13 @@ def test_a_concept_of_an_important_neuron_that_is_not_there_is_absent(net):
 def test_names_of_units_never_become_parts_object_or_surroundings(net):
     """A name from a table says what a unit responds to over many pictures, not what is in this one."""
     found = explained(net, table=told(), recognizer="none")
-    assert found.regions == {}
+    assert all(name.isdigit() for name in found.regions)  # what is seen, without a name from the table
+    assert not any(word in region.words for region in found.regions.values() for word in ("wing", "tail"))
     assert found.surroundings is None
     assert found.cost.parts == found.cost.recognizer == 0
     assert not {"part", "parts", "surroundings", "absence"} & {one.kind for one in found.clauses}
-    assert not [word for word in ("object", "surroundings", "part") if word in str(found)]
-    assert "(wing)" in str(found)
+    assert not [word for word in ("object", "surroundings", "part") if word in found.details]
+    assert "(wing)" in found.details
 
 
 def test_why_not_is_answered_by_measured_differences(net):
@@ -348,9 +349,10 @@ def test_the_document_carries_both_languages_and_every_region(net):
     document = found.to_json(pictures=True)
     json.dumps(document, allow_nan=False)
     assert document["language"] == "zh"
-    assert set(document["regions"]) == {"wing", "tail", "object", "surroundings"}
+    assert set(document["regions"]) == {"1", "2", "wing", "tail", "object", "surroundings"}
     assert all(set(one["texts"]) == {"en", "zh"} for one in document["clauses"])
-    assert document["text"] == plain("".join(one["texts"]["zh"] for one in document["clauses"]))
+    assert document["text"] == plain(document["brief"]["texts"]["zh"])
+    assert document["details"] == plain("".join(one["texts"]["zh"] for one in document["clauses"]))
     assert {one["part"] for one in document["clauses"]} <= {None, *document["regions"]}
     assert document["cost"]["parts"] == found.cost.parts
     assert (
@@ -379,10 +381,14 @@ def test_chinese_says_the_same_numbers_and_translates_the_embedded_world_only(ne
         preprocess=pl.Preprocess(resize=None, crop=None, mean=(0, 0, 0), std=(1, 1, 1)),
     )  # fmt: skip
     world = explained(same, table=told(), why_not="car", language="zh")
-    assert world.text.startswith("分类结果为**客机**")
+    assert world.details.startswith("分类结果为客机")
     assert "**翼**" in bold_only(world.text)
-    assert "没有发现**车轮**" in world.text
-    assert not [word for word in ("airliner", "wing", "wheel", "tail", "red", "sky") if word in str(world)]
+    assert "没有发现车轮" in world.details
+    assert not [
+        word
+        for word in ("airliner", "wing", "wheel", "tail", "red", "sky")
+        if word in str(world) + world.details
+    ]
     assert [one.numbers for one in world.clauses] == [
         one.numbers for one in explained(same, table=told(), why_not="car").clauses
     ]

@@ -32,8 +32,8 @@ def test_one_number_is_predicted():
     assert str(explanation).startswith(f"Predicts {value:.3g}. ")
     assert explanation.target["predicted"] is True
     assert explanation.target["probability"] is None
-    assert "classified" not in str(explanation).lower()
-    assert "probability" not in str(explanation)
+    assert "classified" not in (str(explanation) + explanation.details).lower()
+    assert "probability" not in str(explanation) + explanation.details
 
 
 @pytest.mark.parametrize("target", [None, "age", "height", 2])
@@ -43,14 +43,15 @@ def test_several_numbers_the_explained_one_first(target):
         network(3, head="regression", classes=names), PICTURE, target=target, faithfulness=False
     )
     first = names[0 if target is None else target if isinstance(target, int) else names.index(target)]
-    assert re.match(rf"Predicts \S+ for {first}, \S+ for \w+ and \S+ for \w+\.", str(explanation))
+    assert re.match(rf"Predicts \S+ for {first}, \S+ for \w+ and \S+ for \w+\.", explanation.details)
+    assert re.match(rf"Predicts \S+ for {first}\.", str(explanation))
     assert explanation.target["name"] == first
     assert explanation.prediction[0]["class"] == first
 
 
 def test_a_function_of_the_numbers_is_explained_beside_them():
     net = network(1, head="regression", classes=["age"])
-    text = str(pl.explain(net, PICTURE, target=lambda output: 2 * output[:, 0], faithfulness=False))
+    text = pl.explain(net, PICTURE, target=lambda output: 2 * output[:, 0], faithfulness=False).details
     assert re.match(r"Predicts \S+ for age\. Explained here: <lambda> \(\S+\)\.", text)
 
 
@@ -60,7 +61,7 @@ def test_the_page_says_the_number(language, words, tmp_path):
     explanation = pl.explain(net, PICTURE, language=language, faithfulness=False)
     explanation.save(tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
-    answer = re.search(r'class="answer">(.*?)</p>', page)
+    answer = re.search(r'id="sentence">(.*?)</p>', page)
     assert answer is not None
     assert "age" in answer[1]
     assert "%" not in answer[1]

@@ -40,7 +40,7 @@ def test_the_sentence_says_when_a_network_leans_on_the_surroundings(family):
     said = {
         name: sum(
             "leans on the **surroundings**"
-            in pl.explain(net, data.rendering(i), methods=[], faithfulness=False).text
+            in pl.explain(net, data.rendering(i), methods=[], faithfulness=False).details
             for i in range(40)
         )
         for name in (family, f"{family}-confounded")

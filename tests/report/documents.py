@@ -290,10 +290,32 @@ def document(name="balloon.jpg", target="balloon", size=(224, 224), statuses=Non
     for clause in told:
         clause["texts"] = {"en": clause["text"], "zh": clause["text"]}
         clause["text"] = plain(clause["text"])
+    shape = np.zeros((height, width), np.uint8)
+    box = [height // 8, width // 2, height // 2, 5 * width // 6]
+    shape[box[0] : box[2], box[1] : box[3]] = 255
+    effect = {"score": 4.1, "probability": 0.12}
+    spot = {
+        "box": box, "area": 0.15, "words": ["basket"], "confidence": 0.91, "effect": effect, "number": 1, "png": png(shape),
+    }  # fmt: skip
+    english = (
+        f"**{escaped(target)}**, 93 %. It looks at [**the basket**](region:1); without it, **12 %** is left."
+    )
+    chinese = f"**{escaped(target)}**，93%。它看的是[**篮子**](region:1)；去掉它后剩 **12%**。"
+    brief = {
+        "kind": "brief", "phrase": "brief", "text": plain(english), "texts": {"en": english, "zh": chinese}, "layer": None,
+        "method": None, "units": [], "box": None, "concepts": [], "part": None,
+        "numbers": [quantity("whole.probability", 0.9312, "probability")],
+    }  # fmt: skip
     return {
-        "schema": 2,
+        "schema": 3,
+        "brief": brief,
+        "details": " ".join(clause["text"] for clause in told),
+        "spots": [
+            {"number": 1, "word": "basket", "place": "upper right", "placed": True, "others": ["parachute"]}
+        ],
+        "regions": {"1": spot},
         "pellucid": "0.1.0",
-        "text": " ".join(clause["text"] for clause in told),
+        "text": brief["text"],
         "created": None,
         "network": {
             "name": "torchvision:resnet50",

@@ -34,8 +34,9 @@ BLANK = re.compile(r"\{\w+\}")
 def phrases(cls):
     return {
         name: value
-        for name, value in vars(cls).items()
-        if inspect.isfunction(value) and not name.startswith("_")
+        for name, value in inspect.getmembers(cls, inspect.isfunction)
+        if not name.startswith("_")
+        and (cls is Speaker or name not in vars(Speaker) or value is not vars(Speaker)[name])
     }
 
 
@@ -112,7 +113,8 @@ def said_by_code():
     spoken = {*_HEADS.values(), *UNREADABLE_ENGLISH.values(), *faithfulness.SAYS.values(), *faithfulness.FLAT}
     spoken |= {word for words in faithfulness.KINDS.values() for word in words} | {*faithfulness.OVERRIDDEN}
     spoken |= {
-        getattr(faithfulness, name) for name in ("ANSWER", "BETTER", "WORSE", "AS_GOOD", "NO_MAP", "SPOKEN")
+        getattr(faithfulness, name)
+        for name in ("ANSWER", "ALIKE", "BETTER", "WORSE", "AS_GOOD", "NO_MAP", "SPOKEN")
     }
     spoken |= {
         getattr(tested, name) for name in ("NO_ORDER", "NOT_FINITE", "NO_MAP", "MANY_PASSES", "NO_CONTRAST")

@@ -40,7 +40,8 @@ class Explanation:
         view: the picture the network saw.
         prediction: the five most probable classes: class, index, probability, output.
         target: what is explained: name, index, probability, score, and whether it is the prediction.
-        clauses: all that can be said, in order.
+        brief: the short sentence.
+        clauses: all that can be said, in order: the details behind it.
         maps: ``{layer: {method: map}}`` of this one image.
         default_method: of the map the sentence speaks of.
         inside: (layer, method) → share of positive evidence inside the mask.
@@ -64,6 +65,7 @@ class Explanation:
     view: Image.Image
     prediction: tuple[Mapping[str, Any], ...]
     target: Mapping[str, Any]
+    brief: Clause
     clauses: tuple[Clause, ...]
     maps: Mapping[str, Mapping[str, Heatmap]]
     default_method: str
@@ -89,11 +91,16 @@ class Explanation:
 
     @property
     def text(self) -> str:
-        """The sentence in the explanation's language, with the marks of `pellucid.speech.text`."""
-        return self.say(self.language)
+        """The short sentence in the explanation's language, with the marks of `pellucid.speech.text`."""
+        return said(self.brief, speaker_of(self.language, self.names))
+
+    @property
+    def details(self) -> str:
+        """Everything that can be said, in the explanation's language, without marks."""
+        return plain(self.say(self.language))
 
     def say(self, language: str) -> str:
-        """The sentence in a language.
+        """Everything that can be said, in a language.
 
         Args:
             language: ``"en"`` or ``"zh"``.
@@ -125,6 +132,9 @@ class Explanation:
             "language": self.language,
             "names": {} if self.language == "en" else dict(self.names),
             "settings": self.settings.to_json(),
+            "brief": self._clause(self.brief),
+            "spots": [dict(region) for region in self.brief.facts["regions"]],
+            "details": self.details,
             "clauses": [self._clause(clause) for clause in self.clauses],
             "regions": {name: _region(region, pictures) for name, region in self.regions.items()},
             "surroundings": self.surroundings,

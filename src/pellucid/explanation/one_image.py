@@ -24,6 +24,7 @@ from pellucid.data.images import Picture
 from pellucid.data.preprocess import to_batch
 from pellucid.explanation import clauses as say
 from pellucid.explanation import part_clauses
+from pellucid.explanation.brief import Brief, brief_clause, brief_of_parts, measure_brief, suspicion
 from pellucid.explanation.contrast import Contrast, Rivalry, by_parts, by_units, other_class
 from pellucid.explanation.explanation import Explanation
 from pellucid.explanation.facts import Box, Clause, Cost, Neuron, Region, Removal
@@ -44,6 +45,7 @@ from pellucid.explanation.parts import Parts, measure_parts
 from pellucid.explanation.patterns import clauses as of_patterns
 from pellucid.explanation.request import Known, Request, known_object, mask_at_input
 from pellucid.explanation.sight import Sight, look
+from pellucid.naming import last_layer
 from pellucid.units.regions import box_of
 
 
@@ -106,6 +108,7 @@ def explain_picture(
         with counting(net) as cost_of_parts:
             parts, best = _measure_parts(net, request, measured, shown)
             rivals = _measure_rivals(net, request, measured, parts)
+        found = _brief(net, request, measured, parts)
         tested = _tested(request, measured)
     clauses = _clauses(request, measured, parts, best, rivals, tested, known)
     return Explanation(
@@ -114,6 +117,7 @@ def explain_picture(
         view=shown.image,
         prediction=measured.top,
         target=measured.target,
+        brief=brief_clause(measured.top, measured.target, found, tested, suspicion(net)),
         clauses=clauses,
         maps=measured.maps,
         default_method=request.methods[0].name,
@@ -128,7 +132,7 @@ def explain_picture(
         settings=request.settings,
         faithfulness=tested,
         names=request.names,
-        regions=_regions(measured, parts),
+        regions={**_seen(found), **_regions(measured, parts)},
         surroundings=parts.weight,
         unsaid=_unsaid(request),
     )
@@ -139,8 +143,9 @@ def measure(
 ) -> Measurements:
     """Maps, the prediction, important units and what removing them does, of one normalized image [1 channel h w]."""
     settings, stages, layer = request.settings, request.layers, request.layer
+    size = (int(images.shape[2]), int(images.shape[3]))
     mined = () if request.patterns is None else (request.patterns.layer,)
-    trace = capture(net, images, (INPUT, *stages, layer, *mined), target)
+    trace = capture(net, images, (INPUT, *stages, layer, *mined, last_layer(net, size)), target)
     if settings.why_not is not None:
         other_class(net, trace, settings.why_not)  # said before the work begins
     maps, taken = all_maps(trace, request.methods, stages)
@@ -282,6 +287,22 @@ def _regions(measured: Measurements, parts: Parts) -> dict[str, Region]:
             effect = None if filled is None else filled.effect
             regions[name] = Region(mask, (name,), None, effect, None, box_of(mask))
     return regions
+
+
+def _brief(net: Network, request: Request, measured: Measurements, parts: Parts) -> Brief:
+    """What the short sentence rests on: the parts a recognizer names, where it does, else what the network itself can say."""
+    lead = lead_of(measured.trace.target, measured.trace.output)
+    named = part_clauses.named_parts(parts, lead)
+    asked = request.settings.why_not
+    other = None if asked is None else other_class(net, measured.trace, asked)
+    if named:
+        return brief_of_parts(net, measured.trace, named, other)
+    return measure_brief(net, measured.trace, measured.spoken, lead, other)
+
+
+def _seen(found: Brief) -> dict[str, Region]:
+    """The regions of the short sentence, by their numbers."""
+    return {str(each.region.number): each.region for each in found.seen}
 
 
 def _about(

@@ -134,7 +134,7 @@ def measure_parts(
     ``evidence``: a map over the input that sums to 1, None where there is none. ``layers``: of the trace, shallow to deep, in
     one of which the neurons of parts are named: the one that knows most of the parts.
     """
-    whole = _effect(net, trace.target, trace.output)
+    whole = remaining(net, trace.target, trace.output)
     if not sight.parts or sight.thing is None:
         return Parts(sight, whole)
     regions = torch.stack([part.region for part in sight.parts])
@@ -152,7 +152,7 @@ def measure_parts(
     answering = _answering(net, trace, sight.parts, criterion, meanings, layers)
     found = []
     for seen, output in zip(sight.parts, each, strict=True):
-        left = _effect(net, trace.target, output)
+        left = remaining(net, trace.target, output)
         area = float(exact(seen.region).mean())
         share = None if evidence is None else float(evidence[seen.region].sum())
         drop = whole.score - left.score
@@ -181,7 +181,7 @@ def _in_features(
 def _side(
     net: Network, target: Target, whole: Effect, side: Tensor, evidence: Tensor | None, output: Tensor
 ) -> Filled:
-    left = _effect(net, target, output)
+    left = remaining(net, target, output)
     share = None if evidence is None else float(evidence[side].sum())
     return Filled(left, whole.score - left.score, share, float(exact(side).mean()))
 
@@ -193,7 +193,7 @@ def run(net: Network, images: Tensor) -> Float[Tensor, "picture output"]:
         return torch.cat([net(piece.contiguous(memory_format=net.memory_format)) for piece in pieces])
 
 
-def _effect(net: Network, target: Target, output: Tensor) -> Effect:
+def remaining(net: Network, target: Target, output: Tensor) -> Effect:
     """What is left of the target, as a mean over the rows of an output."""
     repeated = target.repeat(len(output))
     score = float(exact(repeated.score(output)).mean())
@@ -230,7 +230,7 @@ def _answering(
             tuple(unit for unit, _, _ in units),
             tuple(share for _, share, _ in units),
             tuple(iou for _, _, iou in units),
-            _effect(net, trace.target, output[row, None]),
+            remaining(net, trace.target, output[row, None]),
         )
         for row, (name, units) in enumerate(best.items())
     }

@@ -32,7 +32,9 @@ from pellucid.speech.pages_chinese import SCRIPT
 from pellucid.speech.speaking import Speaker
 
 Document = Mapping[str, Any]
-SCHEMA = 2  # of documents: numbers are quantities, texts are marked
+SCHEMA = (
+    3  # of documents: numbers are quantities, texts are marked, a short sentence speaks of numbered regions
+)
 _HERE = Path(__file__).parent
 _HEADS = {
     "softmax": "A softmax over the classes: the probabilities sum to 100 % and rank the answers.",
@@ -83,6 +85,8 @@ def render_page(document: Document, index: str | None = None) -> str:
         voice=voice,
         document=document,
         data=script_json(document),
+        brief=words.brief(document),
+        spots=words.spots(document),
         sentence=words.sentence(document),
         numbers=[words.numbers(clause, voice) for clause in document["clauses"]],
         methods=methods,

@@ -42,6 +42,7 @@ SAYS = {
     "worse": "worse than a center blob",
 }
 ANSWER = "Removing pixels: {0}. Bringing them back: {1}."
+ALIKE = "Both tests: {0}."
 BETTER = (
     "In both tests the pixels it marks matter more to the network than those under a blob in the center, which knows neither "
     "network nor picture. That is needed, and no proof."
@@ -123,7 +124,9 @@ def _answer(found: Mapping[str, Any], voice: Speaker) -> tuple[str, str]:
             if set(verdicts.values()) == {"better"}
             else AS_GOOD
         )
-        return voice.fixed(ANSWER, deletion, insertion), voice.fixed(meaning)
+        same = deletion == insertion
+        answer = voice.fixed(ALIKE, deletion) if same else voice.fixed(ANSWER, deletion, insertion)
+        return answer, voice.fixed(meaning)
     return voice.fixed(answer), voice.fixed(because)
 
 

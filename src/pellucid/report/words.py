@@ -11,17 +11,31 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pellucid.speech import text
+from pellucid.speech.english import English
 from pellucid.speech.languages import speaker_of
 from pellucid.speech.speaking import Speaker
 
 
 @dataclass(frozen=True)
 class Segment:
-    """A run of text: bold or not, and the place in the document of the neuron it mentions, or None."""
+    """A run of text: bold or not, and the place in the document of the neuron, or the number of the region, it mentions."""
 
     text: str
     bold: bool = False
     neuron: int | None = None
+    spot: str | None = None
+
+
+@dataclass(frozen=True)
+class Spot:
+    """A region of the short sentence, as its card shows it."""
+
+    number: int
+    title: str
+    others: str
+    score: float
+    probability: float | None
+    confidence: float | None
 
 
 @dataclass(frozen=True)
@@ -73,7 +87,7 @@ def short_title(method: Mapping[str, Any]) -> str:
     return head if 0 < len(head) <= 28 else str(method["name"])
 
 
-def speaker(document: Mapping[str, Any]) -> Speaker:
+def speaker(document: Mapping[str, Any]) -> English:
     """Who says the fixed words and numbers of a document's page, in its language."""
     return speaker_of(document.get("language", "en"), document.get("names", {}))
 
@@ -91,10 +105,40 @@ def sentence(document: Mapping[str, Any]) -> tuple[Part, ...]:
     return tuple(parts)
 
 
+def brief(document: Mapping[str, Any]) -> tuple[Segment, ...]:
+    """The short sentence in the document's language."""
+    voice = speaker(document)
+    marked = document["brief"]["texts"].get(voice.code, document["brief"]["text"])
+    return tuple(_segment(each, {}) for each in text.segments(marked))
+
+
+def spots(document: Mapping[str, Any]) -> tuple[Spot, ...]:
+    """The regions that the short sentence speaks of."""
+    voice = speaker(document)
+    found = []
+    for each in document["spots"]:
+        region = document["regions"][str(each["number"])]
+        title = text.plain(voice.seen(each, others=False))
+        others = voice.either([voice.name(word) for word in each["others"]]) if each["others"] else ""
+        effect = region["effect"]
+        found.append(
+            Spot(
+                each["number"],
+                title[:1].upper() + title[1:],
+                text.plain(others),
+                effect["score"],
+                effect["probability"],
+                region["confidence"] if each["word"] is not None else None,
+            )
+        )
+    return tuple(found)
+
+
 def _segment(segment: text.Segment, neurons: Mapping[tuple[str, str], int]) -> Segment:
     """A run with the neuron it mentions, where the page has its card."""
     place = neurons.get((segment.about[1], segment.about[2])) if segment.about[:1] == ("unit",) else None
-    return Segment(segment.text, segment.bold, place)
+    spot = segment.about[1] if segment.about[:1] == ("region",) else None
+    return Segment(segment.text, segment.bold, place, spot)
 
 
 def numbers(clause: Mapping[str, Any], voice: Speaker) -> list[tuple[str, str]]:

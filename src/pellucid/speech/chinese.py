@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pellucid.speech import text
+from pellucid.speech.brief_chinese import BriefChinese
 from pellucid.speech.english import English, Named, Speaking
 from pellucid.speech.labels import CHINESE
 from pellucid.speech.pages_chinese import PAGE
@@ -28,7 +29,7 @@ KINDS = {"probability": "概率", "score": "得分"}
 # Criteria are named by their keys, as on the page.
 
 
-class Chinese(English):
+class Chinese(BriefChinese, English):
     """Says clauses in Chinese. Names without a Chinese word stay as they are."""
 
     code, html, gap = "zh", "zh-Hans", ""

@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pellucid.speech import text
-from pellucid.speech.speaking import Left, Speaker
+from pellucid.speech.brief_english import BriefEnglish
+from pellucid.speech.speaking import Left
 
 Named = tuple[
     int, str | None, str | None
@@ -37,7 +38,7 @@ FAITHFUL = {
 ADVICE = {"as good": ", which proves nothing either way", "worse": ", so do not rely on it here"}
 
 
-class English(Speaker):
+class English(BriefEnglish):
     """Says clauses in English."""
 
     def prediction(self, first: str, probability: float) -> str:

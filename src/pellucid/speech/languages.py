@@ -10,7 +10,7 @@ from pellucid.speech.chinese import Chinese
 from pellucid.speech.english import English
 from pellucid.speech.speaking import Speaker
 
-LANGUAGES: Mapping[str, type[Speaker]] = {each.code: each for each in (English, Chinese)}
+LANGUAGES: Mapping[str, type[English]] = {each.code: each for each in (English, Chinese)}
 
 
 class Spoken(Protocol):
@@ -36,7 +36,7 @@ def check_language(code: str) -> str:
     return code
 
 
-def speaker_of(code: str, names: Mapping[str, str] | None = None) -> Speaker:
+def speaker_of(code: str, names: Mapping[str, str] | None = None) -> English:
     """Who says clauses in a language.
 
     Args:

@@ -12,6 +12,19 @@ TEMPLATES: Mapping[str, str] = {
         "热图需要 JavaScript，而此浏览器已将其关闭。本页不从任何地方加载内容。"
     ),
     "What the network answered and why": "网络的回答及其理由",
+    "Region {0}, cut out and enlarged": "区域 {0}，裁出并放大",
+    "also speaks for {0}": "也支持{0}",
+    "the word is right with {0}": "该词正确的概率为 {0}",
+    "covered, {0} is left": "遮住后剩 {0}",
+    "Can the map be trusted here?": "这里的热图可信吗？",
+    "How it was tested": "如何检验",
+    "Everything behind it: all that was measured, maps of every stage, neurons, tests": (
+        "背后的一切：全部测量、每个阶段的热图、神经元、检验"
+    ),
+    "The map, and how it is drawn": "热图及其画法",
+    "All that can be said": "能说的全部",
+    "map over the picture": "在图片上显示热图",
+    "outlines of the regions": "区域轮廓",
     "Behind these words": "这些话背后的数字",
     "Point at an underlined part of the sentence, or tab to it. A click keeps it, Escape lets go.": (
         "指向句中带下划线的部分，或用 Tab 键移到那里；单击可固定，按 Esc 键取消。"
@@ -22,7 +35,6 @@ TEMPLATES: Mapping[str, str] = {
     ),
     "Download JSON": "下载 JSON",
     "All images": "全部图片",
-    "Explained here instead:": "此处解释的是：",
     "Stage": "阶段",
     "shallow": "浅",
     "deep": "深",
@@ -157,6 +169,7 @@ TEMPLATES: Mapping[str, str] = {
     # the test of the map
     "How this map did in tests": "这张热图的检验结果",
     "Removing pixels: {0}. Bringing them back: {1}.": "移除像素：{0}。恢复像素：{1}。",
+    "Both tests: {0}.": "两项检验：{0}。",
     "better than a center blob": "优于中心光斑",
     "only as good as a center blob": "只与中心光斑相当",
     "worse than a center blob": "不如中心光斑",
@@ -281,6 +294,8 @@ TEMPLATES: Mapping[str, str] = {
 
 # Those that the page's script fills in.
 SCRIPT: Mapping[str, str] = {
+    "Region {0}": "区域 {0}",
+    "What the network saw": "网络所看到的",
     "Constant": "恒定",
     "Every cell has the same value: the map points nowhere.": "每个格子的值都相同：热图没有指向任何位置。",
     "Negative": "负",

@@ -22,6 +22,22 @@ class Left(Protocol):
         """The probability."""
 
 
+class Against(Protocol):
+    """Another class that was asked about."""
+
+    @property
+    def name(self) -> str:
+        """The class."""
+
+    @property
+    def whole(self) -> Left:
+        """What it has in the untouched picture."""
+
+    @property
+    def without(self) -> Left | None:
+        """What it has without the regions of the sentence."""
+
+
 class Quantity(Protocol):
     """A number as `label` and `value` print it; `pellucid.explanation.facts.Quantity` is one."""
 

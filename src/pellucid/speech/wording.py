@@ -22,6 +22,11 @@ COLORED = 0.6  # a part or the surroundings are called by a color that covers th
 PLACES = 3  # places of a map that is not compact, at most …
 PLACED = 0.2  # … each with this share of the evidence in it …
 TOGETHER = 0.6  # … and all of them with this one; where that takes more, no place is named
+MOST_OF_PICTURE = 0.6  # a region that covers more of the picture is no region
+READ_AS = (
+    0.5  # another class is named for a region that takes at least this part of what it takes from the target
+)
+ENOUGH = 0.75  # where this part of the probability is left without the regions, the rest of the picture is enough too
 
 
 def place(row: float, column: float, height: int, width: int) -> str:

@@ -49,8 +49,13 @@
 
   /** The neuron or clause an element belongs to, with what it shows in the picture. */
   function itemOf(element) {
-    const found = element?.closest?.("[data-neuron], [data-clause]");
+    const found = element?.closest?.("[data-neuron], [data-clause], [data-spot]");
     if (!found) return null;
+    if (found.dataset.spot !== undefined) {
+      const number = found.dataset.spot;
+      const about = T("Bright is the region these words speak of; the rest of the picture is dimmed.");
+      return { key: `spot ${number}`, layer: null, regions: [report.regions[number]], label: T("Region {0}", number), about, numbers: null };
+    }
     if (found.dataset.neuron !== undefined) {
       const neuron = report.neurons[found.dataset.neuron];
       const numbers = found.matches(".mention") ? `#neuron-${found.dataset.neuron} > div` : null;
@@ -102,13 +107,14 @@
     const smooth = byId("smooth").checked;
     const readable = map.status === "ok";
     const heat = Maps.sized(byId("heat"), width * sharpness, height * sharpness);
-    if (readable && !regions.length) Maps.paint(heat, stage, map, size, opacity, smooth);
+    const shown = byId("show-map").checked || (item && item.layer && !regions.length);
+    if (readable && shown && !regions.length) Maps.paint(heat, stage, map, size, opacity, smooth);
     byId("dim").hidden = !regions.length;
     if (regions.length) Maps.dim(byId("dim"), regions, size);
     byId("stage").value = at;
     byId("stage").setAttribute("aria-valuetext", T("{0}, stage {1} of {2}", stage.layer, at + 1, report.stages.length));
     byId("method").value = method;
-    byId("legend").classList.toggle("off", !readable || regions.length > 0);
+    byId("legend").classList.toggle("off", !readable || !shown || regions.length > 0);
     if (readable) {
       byId("ramp").getContext("2d").putImageData(Maps.palette(map, opacity), 0, 0);
       byId("low").textContent = Math.abs(map.min) < 1e-6 * map.max ? "0" : figure(map.min);
@@ -118,7 +124,7 @@
     drawWords(view);
     drawStrip(view, opacity, smooth);
     drawTrust(view);
-    for (const marked of document.querySelectorAll("[data-clause], [data-neuron]")) {
+    for (const marked of document.querySelectorAll("[data-clause], [data-neuron], [data-spot]")) {
       marked.classList.toggle("active", itemOf(marked).key === item?.key);
     }
     if (item?.numbers) showNumbers(item.numbers);
@@ -127,6 +133,9 @@
   /** Lines over the picture: regions, the object, boxes, and the cell pointed at with what it sees. */
   function drawInk({ item, regions, stage, map }) {
     const lines = regions.map((region) => ["region", region.path]);
+    const spots = regions.length || !byId("show-spots")?.checked ? [] : report.spots.map((spot) => report.regions[spot.number]);
+    lines.push(...spots.filter((region) => region?.path).map((region) => ["region", region.path]));
+    byId("badges").hidden = !spots.length;
     const outlined = byId("outline")?.checked || item?.kind === "object";
     if (outlined && report.mask?.path) lines.push(["mask", report.mask.path]);
     const box = item?.box || (byId("box").checked && map.box);
@@ -145,11 +154,12 @@
 
   /** Caption, message over an unreadable map, and the read-out of the cell pointed at. */
   function drawWords({ item, regions, stage, title, map }) {
-    const unread = map.status !== "ok" && !regions.length;
-    byId("caption").textContent = regions.length ? item.label : T("{0} at {1}", title, stage.layer);
+    const told = byId("show-map").checked || (item && !regions.length);
+    const unread = map.status !== "ok" && !regions.length && told;
+    byId("caption").textContent = regions.length ? item.label : told ? T("{0} at {1}", title, stage.layer) : T("What the network saw");
     byId("plainly").textContent = regions.length
       ? item.about || T("Bright is where it responded most strongly; the rest of the picture is dimmed.")
-      : describe(stage);
+      : told ? describe(stage) : "";
     byId("message").hidden = !unread;
     byId("view").classList.toggle("unread", unread);
     const heading = document.createElement("strong");
@@ -243,10 +253,42 @@
     }
   }
 
+  /** A region cut out of the picture, enlarged, with its outline. */
+  function drawCrop(canvas) {
+    const region = report.regions[canvas.dataset.crop];
+    const [top, left, bottom, right] = region.box;
+    const side = Math.min(Math.max(1.15 * Math.max(bottom - top, right - left), 0.15 * Math.min(height, width)), Math.max(height, width));
+    const y = (top + bottom - side) / 2, x = (left + right - side) / 2;
+    const context = Maps.sized(canvas, 240, 240).getContext("2d");
+    context.scale(240 / side, 240 / side);
+    context.translate(-x, -y);
+    context.drawImage(byId("photo"), 0, 0, width, height);
+    if (!region.path) return;
+    for (const [color, line] of [["#04141acc", 6], ["#4ff0e6", 3]]) {
+      context.strokeStyle = color;
+      context.lineWidth = (line * side) / 240;
+      context.stroke(new Path2D(region.path));
+    }
+  }
+
+  /** Numbers of the regions, at their upper left inside the picture. */
+  function placeBadges() {
+    byId("badges").replaceChildren(...report.spots.map((spot) => {
+      const [top, left, bottom, right] = report.regions[spot.number].box;
+      const badge = document.createElement("span");
+      badge.className = "badge";
+      badge.textContent = spot.number;
+      badge.style.left = `${(100 * (left + right)) / 2 / width}%`;
+      badge.style.top = `${(100 * (top + bottom)) / 2 / height}%`;
+      return badge;
+    }));
+  }
+
   /** Take a stage or a method; what was pointed at is let go, but its stage or method stays where nothing else is asked. */
   function choose(change) {
     const { at, method } = current();
     Object.assign(state, { at, method, cell: null, hovered: null, pinned: null }, change);
+    byId("show-map").checked = true;
     if (change.method && mapAt(state.at, state.method).status === "missing") {
       const other = report.stages.findLastIndex((stage) => stage.maps[state.method]);
       if (other >= 0) state.at = other;
@@ -296,7 +338,7 @@
     if (event.key === "Escape") {
       Object.assign(state, { cell: null, hovered: null, pinned: null });
       draw();
-    } else if ((event.key === "Enter" || event.key === " ") && event.target.matches(".clause, .neuron")) {
+    } else if ((event.key === "Enter" || event.key === " ") && event.target.matches(".clause, .neuron, .spot")) {
       event.preventDefault();
       pin(event.target);
     }
@@ -318,8 +360,14 @@
     view.addEventListener("keydown", step);
     byId("stage").addEventListener("input", (event) => choose({ at: Number(event.target.value) }));
     byId("method").addEventListener("change", (event) => choose({ method: event.target.value }));
-    for (const id of ["opacity", "smooth", "cells", "outline", "box"]) byId(id)?.addEventListener("input", draw);
-    for (const kind of ["pointerover", "focusin"]) document.addEventListener(kind, (event) => hover(event.target));
+    for (const id of ["opacity", "smooth", "cells", "outline", "box", "show-map", "show-spots"]) byId(id)?.addEventListener("input", draw);
+    let rest = ""; // a page that scrolls moves under a resting pointer, which says nothing
+    document.addEventListener("focusin", (event) => hover(event.target));
+    document.addEventListener("pointerover", (event) => {
+      const at = `${event.clientX} ${event.clientY}`;
+      if (at !== rest) hover(event.target);
+      rest = at;
+    });
     document.addEventListener("click", (event) => pin(event.target, event.target.closest(".mention")));
     document.addEventListener("keydown", press);
     byId("download").addEventListener("click", download);
@@ -327,7 +375,8 @@
       const tested = byId("trust").dataset;
       choose({ at: stageIndex(tested.layer), method: tested.method });
     });
-    window.addEventListener("beforeprint", () => (byId("all-numbers").open = true));
+    for (const link of document.querySelectorAll("[data-open]")) link.addEventListener("click", () => (byId(link.dataset.open).open = true));
+    window.addEventListener("beforeprint", () => (byId("all-numbers").open = byId("more").open = true));
   }
 
   async function readMap(map) {
@@ -358,6 +407,8 @@
         T(" The object covers {0} % of the picture: a map that knew nothing would have about that share.", Math.round(100 * covered));
     }
     document.querySelectorAll("canvas[data-region]").forEach(drawCard);
+    document.querySelectorAll("canvas[data-crop]").forEach(drawCrop);
+    placeBadges();
     for (const image of document.querySelectorAll("img[data-painted]")) image.src = report.neurons[image.dataset.painted].painted.picture;
     listen();
     draw();
