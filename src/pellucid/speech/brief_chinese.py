@@ -13,11 +13,12 @@ from pellucid.speech.speaking import Against, Left, Speaker
 WARNINGS = {
     "untrained": "**网络的权重像是没有训练过**，下面解释的只是噪声。",
     "transformer": "**无法知道它看了哪里**：变换器在图块嵌入之后没有空间图。",
-    "insensitive": "这些区域不可靠：热图几乎不取决于网络学到的内容。",
-    "worse": "这些区域不可靠：画面中心的一团都比它更准。",
-    "flat": "无论去掉哪些像素，它的回答都差不多。",
+    "insensitive": "**它的热图不可信**：几乎不取决于学到的内容。",
+    "worse": "**它的热图不可信**：中心的一团都比它更准。",
+    "flat": "无论去掉什么，它的回答都差不多。",
 }
 _FIRST = ("untrained", "transformer")
+_LAST = ("insensitive", "worse", "flat")
 
 
 class BriefChinese(Speaker):
@@ -37,14 +38,13 @@ class BriefChinese(Speaker):
         warning: str | None,
         least: Left | None,
     ) -> str:
+        careful = bool(warning or unsure or against)
         parts = [WARNINGS[warning]] if warning in _FIRST else []
         parts.append(self.answer(name, whole, predicted, rival, against, numeric, unsure))
-        if warning != "transformer":
-            parts.append(
-                self.looked(regions, whole, without, least, against, bool(warning or unsure or against))
-            )
-        if warning and warning not in _FIRST:
+        if warning in _LAST:
             parts.append(WARNINGS[warning])
+        if warning != "transformer":
+            parts.append(self.looked(regions, whole, without, least, against, int(careful)))
         return "".join(parts)
 
     def answer(
@@ -80,27 +80,27 @@ class BriefChinese(Speaker):
         without: Left | None,
         least: Left | None,
         against: Against | None,
-        short: bool,
+        thrift: int,
     ) -> str:
         """The regions, and what is left without them."""
         if not regions:
             if least is None:
                 return "画面中没有突出的区域。"
             return f"没有哪个区域单独起决定作用：遮住任何一个，至少仍剩 {self.amount_of(least)}。"
-        told = f"它看的是{self.listed([self.seen(each, others=not short and not k) for k, each in enumerate(regions)])}"
+        told = f"它看的是{self.listed([self.seen(each, not thrift and not k, thrift) for k, each in enumerate(regions)])}"
         if without is None:
             return f"{told}。"
         which = {1: "去掉它", 2: "两处都去掉", 3: "三处都去掉"}[len(regions)]
         if whole.probability is not None and without.probability is not None:
             if without.probability >= w.ENOUGH * whole.probability:
-                return f"{told}，但{which}后仍剩 {self.share(without.probability)}：其余部分也足够。"
+                return f"{told}，但{which}后仍剩 {self.share(without.probability)}。"
             told = f"{told}；{which}后剩 **{self.share(without.probability)}**"
             if against is not None and against.without is not None:
                 return f"{told}，{self.name(against.name)}则有 {self.amount_of(against.without)}。"
             return f"{told}。"
         return f"{told}；{which}后剩 {text.number(without.score)}。"
 
-    def seen(self, region: Mapping[str, Any], others: bool) -> str:
+    def seen(self, region: Mapping[str, Any], others: bool, thrift: int = 0) -> str:
         """A region: its place and word, or its place alone; other readings in brackets."""
         place = self.places.get(region["place"], region["place"])
         if region["word"] is not None:

@@ -17,11 +17,14 @@ from pellucid.speech.speaking import Against, Left, Speaker
 WARNINGS = {
     "untrained": "**Its weights look untrained**: what follows explains noise.",
     "transformer": "**Where it looked is not known**: a transformer has no maps behind its patch embedding.",
-    "insensitive": "Do not rely on the regions: the map hardly depends on what the network learned.",
-    "worse": "Do not rely on the regions: a blob in the center does better.",
-    "flat": "It answers much the same whichever pixels are removed.",
+    "insensitive": "**Its map is not to be trusted**: it hardly depends on what was learned.",
+    "worse": "**Its map is not to be trusted**: a central blob does better.",
+    "flat": "It answers much the same whatever is removed.",
 }
 _FIRST = ("untrained", "transformer")  # these stand before everything else
+_LAST = ("insensitive", "worse", "flat")  # these behind the answer
+WORDS, DOUBTFUL = 35, 40  # at most, the longer where it doubts, warns or compares
+_THRIFT = 3
 
 
 class BriefEnglish(Speaker):
@@ -41,15 +44,19 @@ class BriefEnglish(Speaker):
         warning: str | None,
         least: Left | None,
     ) -> str:
+        careful = bool(warning or unsure or against)
         parts = [WARNINGS[warning]] if warning in _FIRST else []
         parts.append(self.answer(name, whole, predicted, rival, against, numeric, unsure))
-        if warning != "transformer":
-            parts.append(
-                self.looked(regions, whole, without, least, against, bool(warning or unsure or against))
-            )
-        if warning and warning not in _FIRST:
+        if warning in _LAST:
             parts.append(WARNINGS[warning])
-        return " ".join(each for each in parts if each)
+        if warning == "transformer":
+            return " ".join(parts)
+        said = " ".join(parts)
+        for thrift in range(_THRIFT + 1):  # the more there is to say, the shorter it is said
+            looked = self.looked(regions, whole, without, least, against, thrift + careful)
+            if len(f"{said} {looked}".split()) <= (DOUBTFUL if careful else WORDS):
+                break
+        return f"{said} {looked}"
 
     def answer(
         self,
@@ -84,35 +91,35 @@ class BriefEnglish(Speaker):
         without: Left | None,
         least: Left | None,
         against: Against | None,
-        short: bool,
+        thrift: int,
     ) -> str:
-        """The regions, and what is left without them."""
+        """The regions, and what is left without them; with ``thrift`` without other readings, places, and long words."""
         if not regions:
             if least is None:
                 return "No region of the picture stands out."
             return (
                 f"No region carries it alone: whichever is covered, at least {self.amount_of(least)} is left."
             )
-        told = f"It looks at {self.listed([self.seen(each, others=not short and not k) for k, each in enumerate(regions)])}"
+        told = f"It looks at {self.listed([self.seen(each, not thrift and not k, thrift) for k, each in enumerate(regions)])}"
         if without is None:
             return f"{told}."
         which = {1: "it", 2: "both", 3: "all three"}[len(regions)]
         if whole.probability is not None and without.probability is not None:
             if without.probability >= w.ENOUGH * whole.probability:
-                return f"{told}, but without {which} {self.share(without.probability)} is left: the rest is enough too."
+                return f"{told}, but without {which} {self.share(without.probability)} is left."
             told = f"{told}; without {which}, **{self.share(without.probability)}** is left"
             if against is not None and against.without is not None:
                 return f"{told} and {self.name(against.name)} has {self.amount_of(against.without)}."
             return f"{told}."
         return f"{told}; without {which}, {text.number(without.score)} is left."
 
-    def seen(self, region: Mapping[str, Any], others: bool) -> str:
+    def seen(self, region: Mapping[str, Any], others: bool, thrift: int = 0) -> str:
         """A region: its word and place, or its place alone; other readings in brackets."""
-        place = _where(region["place"])
-        if region["word"] is not None:
-            named = text.mention(f"**the {self.name(region['word'])}**", "region", region["number"])
-            return f"{named} {_in(region['place'])}" if region["placed"] else named
-        named = text.mention(f"**the {place}**", "region", region["number"])
+        word = region["word"]
+        if word is not None and (thrift < 3 or len(word.split()) <= 2):
+            named = text.mention(f"**the {self.name(word)}**", "region", region["number"])
+            return f"{named} {_in(region['place'])}" if region["placed"] and thrift < 2 else named
+        named = text.mention(f"**the {_where(region['place'])}**", "region", region["number"])
         if others and region["others"]:
             return f"{named} (as for {self.either([self.name(each) for each in region['others']])})"
         return named
