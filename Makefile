@@ -8,8 +8,10 @@ SUITE := OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -n $(WOR
 
 .PHONY: demo test quick slow lint environment benchmark clean
 
+# an embedded scene by an embedded network, and a photograph (scikit-image's cat, CC0) by a network that comes as a package
 demo: $(VENV)/.ready
-	$(BIN)/pellucid explain --out out/demo
+	$(BIN)/pellucid explain --out out/demo/scene
+	$(BIN)/pellucid explain $(BIN)/../lib/python3.*/site-packages/skimage/data/chelsea.png --net efficientnet-lite0 --out out/demo/photograph
 
 test: lint
 	$(SUITE) -m "not slow" $(PYTEST)

@@ -7,6 +7,7 @@ import io
 import tempfile
 from pathlib import Path
 
+import skimage
 from PIL import Image
 from playwright.sync_api import Browser, sync_playwright
 
@@ -51,13 +52,14 @@ def main() -> None:
     options = parser.parse_args()
     IMAGES.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
-        pellucid(["explain", "--out", folder])
+        cat = Path(skimage.__file__).parent / "data" / "chelsea.png"  # CC0, Stéfan van der Walt
+        pellucid(["explain", str(cat), "--net", "efficientnet-lite0", "--out", folder])
         page = next(Path(folder).glob("*.html"))
         with sync_playwright() as driver:
             browser = driver.chromium.launch(executable_path=options.chromium, args=ARGUMENTS)
-            window = browser.new_page(viewport={"width": 1280, "height": 1372})
+            window = browser.new_page(viewport={"width": 1280, "height": 820})
             window.goto(page.as_uri())
-            window.wait_for_timeout(800)
+            window.wait_for_selector("html[data-ready]", state="attached")
             shot = window.screenshot()
             units = cards(browser, Path(folder) / "units")
             browser.close()
