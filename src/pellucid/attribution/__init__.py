@@ -52,26 +52,37 @@ def attribute(
     progress: bool | None = None,
     **parameters: Any,
 ) -> dict[str, Heatmap] | dict[str, dict[str, Heatmap]]:
-    """Evidence for ``target`` at every asked layer, as ``{layer: Heatmap}``.
+    """Evidence for a target at every layer asked for.
 
-    ``images``: a path, PIL image, array or uint8 tensor, a list or batch of them, or a float tensor [batch
-    channel h w], of which ``normalized`` says whether it is ready for the network (True) or in [0, 1]
-    (False). ``method``: a name (``pellucid.names("attribution")``) with its ``parameters``, or an instance;
-    of several at once comes ``{method: {layer: Heatmap}}``, and those that need only activation and gradient
-    share one forward and backward pass. ``layers``: names, ``"input"`` among them; by default where the
-    method belongs (every stage, or the input). ``target``: class index or name, one per image, or a function
-    of the output; None is the predicted class. ``signed`` leaves out the final ReLU. ``batch_size``: images
-    at once. ``progress=False`` hides the bar, which else shows up after two seconds.
+    Args:
+        net: a network, module, name or file; see `pellucid.load`.
+        images: a path, PIL image, array or uint8 tensor, a list or batch of them, or a float tensor [batch channel h w].
+        method: a name (``pellucid.names("attribution")``), an instance, or several of these. Methods that need only
+            activation and gradient share one forward and one backward pass.
+        layers: names, positions or modules, ``"input"`` among them; by default where the method belongs (every stage, the
+            last one, or the input).
+        target: class index or name, one per image, or a function of the output; None is the predicted class.
+        batch_size: images at once.
+        signed: leave out the final ReLU.
+        normalized: of a float tensor: True when it is ready for the network, False when it is in [0, 1].
+        progress: False hides the bar, which else appears after two seconds.
+        **parameters: of a method given by name.
 
-    Raises UnknownNameError for an unknown method or layer, TypeError for a parameter the method does not
-    have, ValueError for unusable images or a target list of another length.
+    Returns:
+        ``{layer: Heatmap}``; of several methods ``{method: {layer: Heatmap}}``. Values are [batch h w] on the layer's grid.
 
-    >>> import pellucid as pl
-    >>> net = pl.load(torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.ReLU(), torch.nn.Flatten(),
-    ...     torch.nn.Linear(72, 2)), input_shape=(1, 8, 8))
-    >>> maps = pl.attribute(net, torch.rand(3, 1, 8, 8), "gradcam", layers="1", target=0, normalized=True)
-    >>> maps["1"].values.shape
-    torch.Size([3, 6, 6])
+    Raises:
+        UnknownNameError: an unknown method or layer.
+        TypeError: a parameter that the method does not have.
+        ValueError: unusable images, a target list of another length, or two methods of one name.
+
+    Example:
+        >>> import pellucid as pl
+        >>> net = pl.load(torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.ReLU(), torch.nn.Flatten(),
+        ...     torch.nn.Linear(72, 2)), input_shape=(1, 8, 8))
+        >>> maps = pl.attribute(net, torch.rand(3, 1, 8, 8), "gradcam", layers="1", target=0, normalized=True)
+        >>> maps["1"].values.shape
+        torch.Size([3, 6, 6])
     """
     net = as_network(net)
     several = not isinstance(method, str) and isinstance(method, Sequence)

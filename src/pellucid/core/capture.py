@@ -39,8 +39,28 @@ def capture(
 
     The gradients are those of the sum over the batch of the target's score, so each image has its own; a
     layer beside the target's path has zero gradient. Works inside ``no_grad``, ``inference_mode`` and
-    ``autocast``. Raises UnknownNameError for an unknown layer, and ValueError for unusable images or when
-    the score depends on none of the layers.
+    ``autocast``.
+
+    Args:
+        net: a network, module, name or file; see `pellucid.load`.
+        images: normalized, [batch channel height width].
+        layers: names, positions or modules; ``"input"`` is the input itself.
+        target: class index or name, one per image, or a function of the output; None is the predicted class.
+        gradients: also run the backward pass.
+
+    Returns:
+        Activations and gradients of every layer, with the output and the target's score.
+
+    Raises:
+        UnknownNameError: an unknown layer or class.
+        ValueError: unusable images, or a score that depends on none of the layers.
+
+    Example:
+        >>> net = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(72, 2))
+        >>> from pellucid import load
+        >>> trace = capture(load(net, input_shape=(1, 8, 8)), torch.rand(3, 1, 8, 8), "1", target=0)
+        >>> trace.activations["1"].shape, trace.gradients["1"].shape
+        (torch.Size([3, 2, 6, 6]), torch.Size([3, 2, 6, 6]))
     """
     net = as_network(net)
     images, layers = as_input(net, images), net.layer_names(layers)
@@ -211,12 +231,17 @@ def _why_not(net: Network) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Trace:
-    """What one forward and one backward pass leave: per layer the activation and the gradient of the target's
-    score.
+    """What one forward and one backward pass leave behind, detached and in the network's own precision.
 
-    ``images`` is the normalized input; ``activations`` and ``gradients`` map a layer's name to
-    [batch channel h w], detached, in the network's own precision. ``"input"`` is a layer like any other
-    when it was asked for.
+    Attributes:
+        network: the network that ran.
+        images: its normalized input, [batch channel height width].
+        output: class scores, [batch classes].
+        target: what is explained.
+        score: the target's score, [batch].
+        activations: ``{layer: [batch channel h w]}``; ``"input"`` is a layer like any other when it was asked for.
+        gradients: of the score, ``{layer: [batch channel h w]}``; empty without a backward pass.
+        layers: the layers by name.
     """
 
     network: Network

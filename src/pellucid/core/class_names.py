@@ -48,6 +48,27 @@ def names_by_index(given: Any, source: str = "`classes`") -> tuple[str, ...]:
     return tuple(_name(entry, f"{source}, number {index}") for index, entry in enumerate(entries))
 
 
+def checked_names(classes: Any, count: int, head: str) -> tuple[str, ...]:
+    """One name per class, given or made up; `head` as in `Network`. Raises ValueError for another number of names."""
+    if classes is None:
+        if head == "regression":
+            return ("value",) if count == 1 else tuple(f"value {index}" for index in range(count))
+        return (
+            ("negative", "positive")
+            if head == "binary"
+            else tuple(f"class {index}" for index in range(count))
+        )
+    names = names_by_index(classes)
+    if len(names) != count:
+        hint = "check the list."
+        if head == "binary":
+            hint = (
+                'a single-logit network has two classes, the negative first; head="regression" has one value.'
+            )
+        raise ValueError(f"Expected {count} class names, one per output, got {len(names)}; {hint}")
+    return names
+
+
 def read_names(file: Path) -> tuple[str, ...]:
     """Class names from a file: JSON, CSV (or TSV), or text with one name per line, each perhaps behind its index.
 

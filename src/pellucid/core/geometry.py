@@ -21,18 +21,41 @@ class Geometry:
     size: tuple[float, float] = (1.0, 1.0)
 
     def center(self, row: float, column: float) -> tuple[float, float]:
-        """Receptive-field center of a cell, (vertical, horizontal), in input pixels."""
+        """Receptive-field center of a cell.
+
+        Args:
+            row: number of the cell from the top; may be fractional.
+            column: number of the cell from the left.
+
+        Returns:
+            (vertical, horizontal), in input pixels.
+
+        Example:
+            >>> Geometry(stride=(32, 32), start=(0, 0)).center(1, 2)
+            (32, 64)
+        """
         return self.start[0] + row * self.stride[0], self.start[1] + column * self.stride[1]
 
     def effective(self, cells: tuple[int, int], extent: tuple[int, int]) -> Geometry:
-        """The same grid with its *effective* centers: balanced about the middle of an input of ``extent`` pixels.
+        """The same grid with its *effective* centers, balanced about the middle of the input.
 
         Strided convolutions with symmetric padding leave a grid hanging towards the upper left (ResNet's last stage starts
         at 0 and ends at 192 of 223), although the network has learned to treat both sides alike: its kernels lean the other
         way. ``studies/anchoring.py`` measures it: on photographs and scenes, LayerCAM agrees better with the object on the
         balanced grid in nearly every stage where the two differ, and the gradient of a unit is centered between the
         two or at the balanced center. A grid that is balanced within a tenth of its stride, or off by more than a whole
-        stride (a network that crops), is kept as it is.
+        stride (a network that crops), stays as it is.
+
+        Args:
+            cells: rows and columns of the layer.
+            extent: (height, width) of the input, in pixels.
+
+        Returns:
+            The balanced geometry.
+
+        Example:
+            >>> Geometry(stride=(32, 32), start=(0, 0)).effective((7, 7), (224, 224)).start
+            (15.5, 15.5)
         """
         start = []
         for axis in (0, 1):
@@ -42,7 +65,20 @@ class Geometry:
         return Geometry(self.stride, (start[0], start[1]), self.size)
 
     def region(self, row: float, column: float, shape: tuple[int, int]) -> tuple[int, int, int, int]:
-        """Receptive field of a cell: a box (top, left, bottom, right), end excluded, clipped to ``shape``."""
+        """Receptive field of a cell, clipped to the picture.
+
+        Args:
+            row: number of the cell from the top.
+            column: number of the cell from the left.
+            shape: (height, width) of the picture, in pixels.
+
+        Returns:
+            A box (top, left, bottom, right), end excluded.
+
+        Example:
+            >>> Geometry(stride=(8, 8), start=(4, 4), size=(9, 9)).region(0, 1, (32, 32))
+            (0, 8, 9, 17)
+        """
         box: list[int] = []
         for axis, position in enumerate(self.center(row, column)):
             half = (self.size[axis] - 1) / 2

@@ -24,7 +24,15 @@ INPUT = "input"  # the name under which the network's input itself counts as a l
 
 @dataclass(frozen=True)
 class Layer:
-    """One place in the network where a spatial map can be read: ``shape`` is (channels, height, width)."""
+    """One point in the network where a spatial map can be read: the output of one call of a module.
+
+    Attributes:
+        name: of the module, with ``:0``, ``:1`` … where it is called several times.
+        kind: class of the module.
+        shape: (channels, height, width).
+        geometry: where the cells lie in the input.
+        index: position in the order of execution.
+    """
 
     name: str
     kind: str

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from pellucid.core.answers import answers, kind_of_head, note_on_head
-from pellucid.core.class_names import names_by_index
+from pellucid.core.class_names import checked_names, names_by_index
+from pellucid.core.input_shape import checked_shape
 from pellucid.core.layers import Layer, LayerLike, Layers, inspect
 from pellucid.core.output import OutputError as OutputError
 from pellucid.core.output import Pick, candidates, check_scores, choice, pick
@@ -64,7 +65,7 @@ class Network:
         self.name = name or type(self.module).__name__
         self._output = output
         self._layers: dict[tuple[int, int], Layers] = {}
-        self.input_shape = _checked_shape(
+        self.input_shape = checked_shape(
             input_shape or (preprocess.channels, *(preprocess.size or (224, 224))), self.module, self.name
         )
         names = None if classes is None else names_by_index(classes)
@@ -83,7 +84,7 @@ class Network:
         else:
             self.head = head
         self.notes = notes + self.doubts
-        self.classes = _class_names(names, 2 if self.head == "binary" else listed.outputs, self.head)
+        self.classes = checked_names(names, 2 if self.head == "binary" else listed.outputs, self.head)
         self._index = {name: index for index, name in reversed(list(enumerate(self.classes)))}
 
     def __repr__(self) -> str:
@@ -122,11 +123,31 @@ class Network:
         return self._inspect(self.input_shape[1:])
 
     def layers_at(self, size: tuple[int, int]) -> Layers:
-        """The layers for another input size (height, width)."""
+        """The layers for another input size, (height, width) in pixels.
+
+        Args:
+            size: (height, width) of the input.
+
+        Returns:
+            Every layer with a spatial map, in order of execution.
+
+        Raises:
+            ValueError: a size that the network does not take.
+        """
         return self._inspect(size)
 
     def layer(self, name: LayerLike) -> Layer:
-        """One layer by name, position or module; ``"input"`` is the input itself. Raises UnknownNameError naming close ones."""
+        """One layer, with its shape and geometry.
+
+        Args:
+            name: name, position, module or `Layer`; ``"input"`` is the input itself.
+
+        Returns:
+            The layer at the network's own input size.
+
+        Raises:
+            UnknownNameError: no such layer; close names are given.
+        """
         return self.layers.find(name)[0]
 
     @property
@@ -148,7 +169,18 @@ class Network:
         return self.select(standing(self.module)(images.to(self.device, self.dtype)), len(images))
 
     def select(self, output: Any, batch: int) -> Float[Tensor, "batch classes"]:
-        """Pick [batch classes] out of whatever the module returned; a spatial score map is averaged."""
+        """Pick the class scores out of what the module returned; a spatial score map is averaged.
+
+        Args:
+            output: what the module returned.
+            batch: number of images.
+
+        Returns:
+            Class scores [batch classes].
+
+        Raises:
+            OutputError: no such tensor.
+        """
         scores = pick(output, self._output)
         if scores.ndim == 4:  # fully convolutional head
             scores = scores.mean((2, 3))
@@ -162,7 +194,14 @@ class Network:
         return scores
 
     def probabilities(self, output: Float[Tensor, "batch outputs"]) -> Float[Tensor, "batch classes"]:
-        """Probability of every class; for a single logit of both classes (they are 1 − p and p); plain numbers are themselves."""
+        """Probability of every class.
+
+        Args:
+            output: [batch outputs], as the network gives it.
+
+        Returns:
+            [batch classes]; two (1 − p and p) for a single logit, the numbers themselves for a regression.
+        """
         output = output.detach() if output.dtype == torch.float64 else output.detach().float()
         if self.head == "softmax":
             return output.softmax(1)
@@ -174,8 +213,19 @@ class Network:
         return output
 
     def class_index(self, target: int | str) -> int:
-        """Index of a class given by index or name. Raises for a name that is unknown or an index out of
-        range."""
+        """Index of a class.
+
+        Args:
+            target: index or name; the case of letters does not matter.
+
+        Returns:
+            The index, from 0.
+
+        Raises:
+            UnknownNameError: an unknown or ambiguous name.
+            IndexError: an index out of range.
+            TypeError: neither index nor name.
+        """
         count = len(self.classes)
         if isinstance(target, str):
             if target in self._index:
@@ -208,8 +258,19 @@ class Network:
         return index
 
     def resolve_target(self, target: TargetLike, output: Float[Tensor, "batch outputs"]) -> Target:
-        """Turn what a user said into a `Target` for the batch; None means the predicted class of every
-        image."""
+        """Turn what a user asked for into a `Target` of the batch.
+
+        Args:
+            target: class index or name, one per image, or a function of the output; None is the predicted class.
+            output: [batch outputs].
+
+        Returns:
+            The target.
+
+        Raises:
+            UnknownNameError: an unknown class.
+            ValueError: targets of another number than images.
+        """
         batch = output.shape[0]
         if isinstance(target, Target):
             if len(target.names) != batch:
@@ -240,7 +301,17 @@ class Network:
         return Target(indices, names)
 
     def layer_names(self, layers: LayerLike | Sequence[LayerLike]) -> tuple[str, ...]:
-        """Names of layers given as names, positions, modules or `Layer`, each once. Raises UnknownNameError for another."""
+        """Names of layers, each once.
+
+        Args:
+            layers: names, positions, modules or `Layer`, one or several.
+
+        Returns:
+            Their names, in the order given.
+
+        Raises:
+            UnknownNameError: no such layer.
+        """
         return self.layers.names(layers)
 
     def _chosen_output(self, classes: int | None) -> tuple[str, ...]:
@@ -297,48 +368,6 @@ class Network:
     def _inspected(self, image: Tensor, raw: Callable[[Any], Tensor]) -> Layers:
         with undisturbed(self.module) as module:
             return inspect(module, image, raw, lambda out: self.select(out, 1))
-
-
-def _checked_shape(shape: Any, module: nn.Module, name: str) -> tuple[int, int, int]:
-    """Raises ValueError for another form than (channels, height, width), as networks of volumes or sounds have."""
-    sides = tuple(shape) if isinstance(shape, Iterable) else (shape,)
-    whole = all(hasattr(side, "__index__") and not isinstance(side, bool) and side >= 1 for side in sides)
-    first = next((child for child in module.modules() if isinstance(child, _CONVOLUTIONS)), None)
-    if len(sides) == 3 and whole and not isinstance(first, (nn.Conv1d, nn.Conv3d)):
-        return (int(sides[0]), int(sides[1]), int(sides[2]))
-    if isinstance(first, (nn.Conv1d, nn.Conv3d)):
-        kind = "volumes (Conv3d)" if isinstance(first, nn.Conv3d) else "sequences (Conv1d)"
-        raise ValueError(
-            f"Expected a network of images [channels height width], got `{name}`, a network of {kind}; "
-            "try a network of Conv2d, on single slices."
-        )
-    raise ValueError(
-        f"Expected `input_shape` (channels, height, width) for `{name}`, three whole numbers of at least 1, got {shape!r}; "
-        "try (3, 224, 224)."
-    )
-
-
-_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-
-
-def _class_names(classes: Any, count: int, head: str) -> tuple[str, ...]:
-    if classes is None:
-        if head == "regression":
-            return ("value",) if count == 1 else tuple(f"value {index}" for index in range(count))
-        return (
-            ("negative", "positive")
-            if head == "binary"
-            else tuple(f"class {index}" for index in range(count))
-        )
-    names = names_by_index(classes)
-    if len(names) != count:
-        hint = "check the list."
-        if head == "binary":
-            hint = (
-                'a single-logit network has two classes, the negative first; head="regression" has one value.'
-            )
-        raise ValueError(f"Expected {count} class names, one per output, got {len(names)}; {hint}")
-    return names
 
 
 NetworkLike = Network | nn.Module | str | Path

@@ -56,9 +56,25 @@ def _folded(text: str) -> str:
 
 
 def register(kind: str, name: str, *, paper: str | None = None) -> Callable[[Method], Method]:
-    """Make a method known as ``name``; ``paper`` is its key in `pellucid.core.bibliography`.
+    """Make a method known by a name.
 
-    Raises TypeError when the method is not a frozen dataclass, ValueError when the name is taken.
+    Args:
+        kind: ``"attribution"``, ``"neurons"``, ``"evaluation"`` or ``"visualization"``.
+        name: lower case, with hyphens.
+        paper: key of its source in `pellucid.core.bibliography`.
+
+    Returns:
+        A decorator for a frozen dataclass, whose fields are the method's parameters.
+
+    Raises:
+        TypeError: the method is not a frozen dataclass.
+        ValueError: the name is taken.
+        UnknownNameError: another kind.
+
+    Example:
+        >>> register("attribution", "mine")(dict)
+        Traceback (most recent call last):
+        TypeError: Expected dict to be a frozen dataclass; try `@dataclass(frozen=True)`.
     """
     _check_kind(kind)
 
@@ -81,8 +97,21 @@ def register(kind: str, name: str, *, paper: str | None = None) -> Callable[[Met
 
 
 def names(kind: str) -> tuple[str, ...]:
-    """The names of all methods of a kind: ``"attribution"``, ``"neurons"``, ``"evaluation"``,
-    ``"visualization"``."""
+    """The names of all methods of a kind.
+
+    Args:
+        kind: ``"attribution"``, ``"neurons"``, ``"evaluation"`` or ``"visualization"``.
+
+    Returns:
+        Names in alphabetical order.
+
+    Raises:
+        UnknownNameError: another kind.
+
+    Example:
+        >>> "gradcam" in names("attribution")
+        True
+    """
     return tuple(sorted(_known(kind)))
 
 

@@ -24,7 +24,7 @@ from pellucid.core.precision import exact
 
 @dataclass(frozen=True)
 class Unit:
-    """One channel of one layer."""
+    """One channel of one layer, by the layer's name and the channel's index from 0."""
 
     layer: str
     index: int
@@ -47,10 +47,17 @@ class View(Protocol):
 class Heatmap:
     """Evidence per cell of one layer, for a batch of images, on the layer's own grid.
 
-    ``values`` is [batch h w]. ``status`` says per image whether the map can be read: ``"ok"``, ``"constant"``
-    (the same value everywhere: it points nowhere), ``"negative"`` (all evidence speaks against the target; a
-    rectified map is then zero), ``"zero"``, or ``"not finite"``. ``notes``: what else a reader has to know, in words.
-    ``views``: what the network saw, to draw on.
+    Attributes:
+        values: [batch h w], in units of the method.
+        layer: where the map was made.
+        method: name of the attribution method.
+        input_size: (height, width) of the network's input, in pixels.
+        status: per image, whether the map can be read: ``"ok"``, ``"constant"`` (the same value everywhere: it points
+            nowhere), ``"negative"`` (all evidence speaks against the target; a rectified map is then zero), ``"zero"``, or
+            ``"not finite"``.
+        target: name of what is explained, per image.
+        notes: what else a reader has to know, in words.
+        views: what the network saw, to draw on.
     """
 
     values: Float[Tensor, "batch h w"]
@@ -88,11 +95,26 @@ class Heatmap:
     def upsample(
         self, size: tuple[int, int] | None = None, *, anchor: Literal["effective", "nominal"] = "effective"
     ) -> Float[Tensor, "batch height width"]:
-        """Bilinear, anchored at receptive-field centers, to ``size`` (height, width): by default the input's.
+        """Carry the map to pixels, bilinearly between receptive-field centers.
 
-        ``anchor`` chooses the centers: those training makes effective (`Geometry.effective`), or the
-        nominal ones that kernel sizes and padding give. Beyond the outermost centers the border value is
-        kept, so no value is invented.
+        Beyond the outermost centers the border value is repeated, so no value is invented.
+
+        Args:
+            size: (height, width) of the result; by default the input's.
+            anchor: centers that training makes effective (`Geometry.effective`), or the nominal ones that kernel sizes and
+                padding give.
+
+        Returns:
+            The maps in pixels, [batch height width].
+
+        Raises:
+            ValueError: another anchor.
+
+        Example:
+            >>> layer = Layer("conv", "Conv2d", (1, 1, 2), Geometry(stride=(1, 2), start=(0, 0.5)))
+            >>> heatmap = Heatmap(torch.tensor([[[0.0, 2.0]]]), layer, "layercam", (1, 4), ("ok",))
+            >>> heatmap.upsample()
+            tensor([[[0.0000, 0.5000, 1.5000, 2.0000]]])
         """
         from pellucid.core.geometry import upsample
 
@@ -102,7 +124,16 @@ class Heatmap:
         return upsample(self.values, geometry, self.input_size, size or self.input_size)
 
     def normalized(self) -> Heatmap:
-        """The same map scaled to [0, 1] per image; a map without contrast becomes zero, never NaN."""
+        """The same map scaled to [0, 1] per image.
+
+        Returns:
+            A heatmap; one without contrast becomes zero, never NaN.
+
+        Example:
+            >>> layer = Layer("conv", "Conv2d", (1, 1, 2))
+            >>> Heatmap(torch.tensor([[[1.0, 5.0]]]), layer, "layercam", (1, 2), ("ok",)).normalized().values
+            tensor([[[0., 1.]]])
+        """
         values = torch.nan_to_num(exact(self.values), posinf=0.0, neginf=0.0)
         low, high = values.amin((1, 2), keepdim=True), values.amax((1, 2), keepdim=True)
         scaled = (values - low) / torch.where(high > low, high - low, 1)
@@ -207,8 +238,14 @@ class Heatmap:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class UnitScores:
-    """How much every unit of a layer mattered, per image: ``values`` is [batch unit], larger = mattered
-    more."""
+    """How much every unit of a layer mattered, per image.
+
+    Attributes:
+        values: [batch unit]; larger values mattered more.
+        layer: whose units these are.
+        criterion: name of the criterion.
+        target: name of what is explained, per image.
+    """
 
     values: Float[Tensor, "batch unit"]
     layer: Layer
@@ -226,12 +263,41 @@ class UnitScores:
         return "\n".join([*lines, *(["  ..."] if count > 5 else [])])
 
     def top(self, count: int, image: int = 0) -> tuple[Unit, ...]:
-        """The ``count`` most important units of one image, best first; ties go to the lower index."""
+        """The most important units of one image.
+
+        Args:
+            count: how many.
+            image: number of the image in the batch.
+
+        Returns:
+            Units, best first; ties go to the lower index.
+
+        Example:
+            >>> scores = UnitScores(torch.tensor([[0.1, 0.7, 0.2]]), Layer("conv", "Conv2d", (3, 1, 1)), "cgnis")
+            >>> [unit.index for unit in scores.top(2)]
+            [1, 2]
+        """
         order = torch.sort(exact(self.values[image]), descending=True, stable=True).indices
         return tuple(Unit(self.layer.name, int(k)) for k in order[:count])
 
     def share(self, fraction: float, image: int = 0) -> tuple[Unit, ...]:
-        """The fewest units whose positive scores reach ``fraction`` of the layer's positive total."""
+        """The fewest units whose positive scores reach a share of the layer's positive total.
+
+        Args:
+            fraction: share, in (0, 1].
+            image: number of the image in the batch.
+
+        Returns:
+            Units, best first; none where no score is positive.
+
+        Raises:
+            ValueError: a share out of range.
+
+        Example:
+            >>> scores = UnitScores(torch.tensor([[0.1, 0.7, 0.2]]), Layer("conv", "Conv2d", (3, 1, 1)), "cgnis")
+            >>> [unit.index for unit in scores.share(0.8)]
+            [1, 2]
+        """
         if not 0 < fraction <= 1:
             raise ValueError(f"Expected `fraction` in (0, 1], got {fraction}; try 0.5.")
         positive = exact(self.values[image]).clamp(min=0)

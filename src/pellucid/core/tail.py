@@ -29,6 +29,18 @@ class Tail:
     k rows per image, batch after batch. Checked at construction: the tail of the layer's own activation
     must give the network's output; where it does not (modules that keep state between calls), everything is
     re-run and ``cut`` is False.
+
+    Args:
+        net: a network, module, name or file; see `pellucid.load`.
+        images: normalized, [batch channel height width].
+        layer: name, position or module.
+
+    Example:
+        >>> from pellucid import load
+        >>> net = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(72, 2))
+        >>> tail = Tail(load(net, input_shape=(1, 8, 8)), torch.rand(1, 1, 8, 8), "1")
+        >>> bool(torch.allclose(tail(tail.activation), tail.output))
+        True
     """
 
     def __init__(
@@ -84,12 +96,15 @@ class Tail:
         """Class scores when each of some sets of units is taken away.
 
         Args:
-            sets: indices of units; an empty set takes nothing away
-            reference: what every unit holds when it is away; zero by default
-            at_once: rows in one run of the tail; at least one set is run
+            sets: indices of units; an empty set takes nothing away.
+            reference: what every unit holds when it is away; zero by default.
+            at_once: rows in one run of the tail; at least one set is run.
+
+        Returns:
+            [set batch classes].
 
         Raises:
-            IndexError: for a unit the layer does not have.
+            IndexError: a unit that the layer does not have.
         """
         batch, channels = self.activation.shape[:2]
         away = torch.zeros(len(sets), channels, dtype=torch.bool)

@@ -16,8 +16,11 @@ from torch import Tensor
 class Target:
     """What is explained, for every image of a batch: a class, or any function of the output.
 
-    ``indices`` holds class indices; ``signs`` is −1 where a single-logit head is explained for its negative
-    class. With a ``function`` (output → one number per image) ``indices`` is None.
+    Attributes:
+        indices: class indices, [batch]; None with a ``function``.
+        names: of the classes or the function, one per image.
+        signs: [batch], −1 where a single-logit head is explained for its negative class.
+        function: from output to one number per image.
     """
 
     indices: Int[Tensor, " batch"] | None
@@ -26,7 +29,21 @@ class Target:
     function: Callable[[Tensor], Tensor] | None = None
 
     def score(self, output: Float[Tensor, "batch classes"]) -> Float[Tensor, " batch"]:
-        """The number that is explained, one per image, differentiable."""
+        """The number that is explained, differentiable.
+
+        Args:
+            output: class scores, [batch classes].
+
+        Returns:
+            One number per image, [batch].
+
+        Raises:
+            ValueError: a target function that returns another shape.
+
+        Example:
+            >>> Target(torch.tensor([1, 0]), ("cat", "dog")).score(torch.tensor([[1.0, 2.0], [3.0, 4.0]]))
+            tensor([2., 3.])
+        """
         if self.function is not None:
             value = self.function(output)
             if not isinstance(value, Tensor) or value.shape != output.shape[:1]:
@@ -41,7 +58,18 @@ class Target:
         return value if self.signs is None else value * self.signs.to(value)
 
     def repeat(self, count: int) -> Target:
-        """The same target for ``count`` copies of a batch, laid one batch after the other."""
+        """The same target for copies of a batch, laid one batch after the other.
+
+        Args:
+            count: number of copies.
+
+        Returns:
+            A target for ``count`` × batch rows.
+
+        Example:
+            >>> Target(torch.tensor([1, 0]), ("cat", "dog")).repeat(2).names
+            ('cat', 'dog', 'cat', 'dog')
+        """
         return replace(
             self,
             indices=None if self.indices is None else self.indices.repeat(count),

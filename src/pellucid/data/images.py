@@ -100,11 +100,15 @@ def read_image(
         keep_grey: leave gray pictures in mode L.
         name: what to call the picture; by default its file's name.
 
+    Returns:
+        The picture, upright and in RGB, with notes of what was done to it.
+
     Raises:
         ImageError: missing, damaged, too large, not an image, or of values without a defined range.
 
-    >>> read_image(np.full((40, 60), 65535, np.uint16)).notes
-    ('16-bit values (65535 to 65535) scaled by 65535',)
+    Example:
+        >>> read_image(np.full((40, 60), 65535, np.uint16)).notes
+        ('16-bit values (65535 to 65535) scaled by 65535',)
     """
     if isinstance(source, Picture):
         read = source

@@ -98,12 +98,23 @@ class Preprocess:
 
     @classmethod
     def imagenet(cls) -> Self:
-        """The usual ImageNet evaluation: short side 256, crop 224, bilinear, ImageNet mean and std."""
+        """The usual ImageNet evaluation.
+
+        Returns:
+            Short side 256, crop 224, bilinear, ImageNet mean and standard deviation.
+        """
         return cls(256, 224, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
     @classmethod
     def scenes(cls, size: int = 128) -> Self:
-        """For the embedded concept world: mean 0.5, std 0.25, a square of `size`, nothing cut off squares."""
+        """For the embedded concept world: mean 0.5, standard deviation 0.25, nothing cut off squares.
+
+        Args:
+            size: side, in pixels.
+
+        Returns:
+            The preprocessing.
+        """
         return cls(size, size, (0.5,) * 3, (0.25,) * 3)
 
     @classmethod
@@ -111,6 +122,12 @@ class Preprocess:
         """From the transforms of a torchvision weights entry: `ResNet50_Weights.DEFAULT.transforms()`.
 
         Its `antialias` is left aside, as torchvision does with PIL images, which are always antialiased.
+
+        Args:
+            transforms: the object.
+
+        Returns:
+            The preprocessing.
 
         Raises:
             ValueError: the object lacks the attributes of torchvision's classification transforms.
@@ -137,6 +154,12 @@ class Preprocess:
     def from_timm(cls, config: Mapping[str, Any]) -> Self:
         """From timm's data configuration (`timm.data.resolve_data_config`, or `model.pretrained_cfg`).
 
+        Args:
+            config: the mapping.
+
+        Returns:
+            The preprocessing.
+
         Raises:
             ValueError: a size or crop mode that is not square, centered or squashed.
         """
@@ -154,14 +177,25 @@ class Preprocess:
 
     @classmethod
     def from_json(cls, value: str | Mapping[str, Any]) -> Self:
-        """The inverse of `to_json`, also from its text."""
+        """The inverse of `to_json`.
+
+        Args:
+            value: what `to_json` gave, or its text.
+
+        Returns:
+            The preprocessing.
+        """
         entries = dict(json.loads(value) if isinstance(value, str) else value)
         for name in entries:
             _known("the name of a field of Preprocess", name, [field.name for field in fields(cls)])
         return cls(**entries)
 
     def to_json(self) -> dict[str, Any]:
-        """A mapping of JSON types only."""
+        """All fields as plain data.
+
+        Returns:
+            A mapping of JSON types only.
+        """
         return {
             name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()
         }
@@ -179,19 +213,41 @@ class Preprocess:
         return self.normalize(to_pixels(self._prepared(image)))
 
     def view(self, image: Image.Image | Picture) -> Image.Image:
-        """The picture the network sees, RGB, aligned with the tensor; gray if `channels` is 1."""
+        """The picture the network sees, aligned with the tensor.
+
+        Args:
+            image: the whole picture.
+
+        Returns:
+            An RGB picture; gray if `channels` is 1.
+        """
         return self._prepared(image).convert("RGB")
 
     def view_mask(self, mask: Bool[np.ndarray, "h w"]) -> Bool[Tensor, "height width"]:
-        """A mask of the picture, resized and cropped as the picture is; at least half of a pixel makes it the object's."""
+        """A mask of the picture, resized and cropped as the picture is.
+
+        Args:
+            mask: of the whole picture, bool [height width].
+
+        Returns:
+            What the network sees of it; at least half of a pixel makes it the object's.
+        """
         gray = Image.fromarray(np.asarray(mask).astype(np.uint8) * 255).convert("RGB")
         return torch.from_numpy(np.asarray(self.view(gray).convert("L")) >= 128)
 
     def window(self, width: int, height: int) -> tuple[float, float, float, float]:
-        """(left, top, right, bottom) of what the network sees of a picture of ``width`` × ``height``, in its pixels.
+        """What the network sees of a picture.
 
-        >>> Preprocess.imagenet().window(512, 256)
-        (144.0, 16.0, 368.0, 240.0)
+        Args:
+            width: of the picture, in pixels.
+            height: of the picture, in pixels.
+
+        Returns:
+            (left, top, right, bottom), in pixels of the picture.
+
+        Example:
+            >>> Preprocess.imagenet().window(512, 256)
+            (144.0, 16.0, 368.0, 240.0)
         """
         wide, high = self._resized_size(width, height)
         if self.crop is None:
@@ -204,8 +260,16 @@ class Preprocess:
     def positions(
         self, picture: tuple[int, int], size: tuple[int, int], grid: tuple[int, int]
     ) -> tuple[Float[np.ndarray, " rows"], Float[np.ndarray, " columns"]]:
-        """Where the centers of a ``grid`` (rows, columns) over the view of ``size`` (height, width) lie in a picture of (width,
-        height), as shares of its height and width in [0, 1): to sample what is stored beside the picture in any size."""
+        """Where the centers of a grid over the view lie in a picture: to sample what is stored beside it in any size.
+
+        Args:
+            picture: (width, height).
+            size: (height, width) of the view.
+            grid: (rows, columns).
+
+        Returns:
+            Rows and columns, as shares in [0, 1) of the picture's height and width.
+        """
         wide, high = self._resized_size(*picture)
         left, top = self._corner(wide, high) if self.crop is not None else (0, 0)
         rows = (top + (np.arange(grid[0]) + 0.5) * size[0] / grid[0]) / high
@@ -213,10 +277,20 @@ class Preprocess:
         return np.clip(rows, 0, np.nextafter(1, 0)), np.clip(columns, 0, np.nextafter(1, 0))
 
     def normalize(self, batch: Tensor) -> Tensor:
-        """Pixels [..., channel, h, w], uint8 or float in [0, 1], to normalized floats (float32 from uint8).
+        """Normalize pixels channel by channel.
+
+        Args:
+            batch: [..., channel, h, w], uint8 or float in [0, 1].
+
+        Returns:
+            Floats of the same shape; float32 from uint8.
 
         Raises:
             ImageError: another type, channel count or range, or NaN.
+
+        Example:
+            >>> Preprocess.scenes().normalize(torch.full((3, 1, 1), 1.0)).flatten()
+            tensor([2., 2., 2.])
         """
         check_layout(batch, self.channels)
         if batch.dtype == torch.uint8:
@@ -229,13 +303,28 @@ class Preprocess:
         return (batch - mean) / std
 
     def denormalize(self, tensor: Tensor) -> Tensor:
-        """Normalized input [..., channel, h, w] back to [0, 1]; what lies beyond is clamped."""
+        """The inverse of `normalize`.
+
+        Args:
+            tensor: normalized input, [..., channel, h, w].
+
+        Returns:
+            Floats in [0, 1]; what lies beyond is clamped.
+
+        Example:
+            >>> Preprocess.scenes().denormalize(torch.full((3, 1, 1), -1.0)).flatten()
+            tensor([0.2500, 0.2500, 0.2500])
+        """
         check_layout(tensor, self.channels)
         mean, std = self._constants(tensor)
         return (tensor * std + mean).clamp(0, 1)
 
     def bounds(self) -> tuple[Float[Tensor, "channel 1 1"], Float[Tensor, "channel 1 1"]]:
-        """Lowest and highest value a normalized pixel can have, per channel (the zB rule needs them)."""
+        """Lowest and highest value that a normalized pixel can have (the zB rule needs them).
+
+        Returns:
+            Two tensors [channel 1 1].
+        """
         black = torch.zeros(self.channels, 1, 1)
         return self.normalize(black), self.normalize(black + 1)
 

@@ -36,22 +36,33 @@ def dissect(
     progress: bool | None = None,
     **settings: Any,
 ) -> dict[str, UnitTable]:
-    """What every unit detects: ``{layer: UnitTable}``, in the order of ``layers``.
+    """Find out what every unit of a network detects.
 
-    ``concepts``: pictures with labels, or where they are: ``"scenes:val/0-999"``, a folder in the layout of Broden, COCO, VOC,
-    ADE20K, CUB-200, or one with index.csv and labels.csv (`pellucid.open_concepts`). ``layers``: default, the end of every
-    resolution stage.
-    ``folder``: where partial results are kept, so that a stopped run goes on there; they stay until you delete it, once the
-    tables are saved. By default they are in a temporary folder. ``settings``: fields of
-    `pellucid.dissection.settings.Settings` (``quantile``, ``anchor``, ``ratio``, ``draws``, ``resamples``, ``examples``,
-    ``seed``, ``batch_size``, …). ``progress``: None shows bars on a terminal.
+    Follows Bau, Zhou, Khosla, Oliva, Torralba, CVPR 2017, with exact thresholds in place of sampled ones. The size of batches
+    changes the last bits of some convolutions in float32; all else is exact, whatever the order, batches or interruptions.
 
-    The size of batches changes the last bits of some convolutions in float32; all else is exact, whatever the order,
-    batches or interruptions.
+    Args:
+        net: a network, module, name or file; see `pellucid.load`.
+        concepts: pictures with labels, or where they are: ``"scenes:val/0-999"``, a folder in the layout of Broden, COCO, VOC,
+            ADE20K, CUB-200, or one with index.csv and labels.csv (`pellucid.open_concepts`).
+        layers: names, positions or modules; by default the end of every resolution stage.
+        folder: where partial results are stored, so that a stopped run goes on there; they stay until you delete them, once
+            the tables are saved. By default a temporary folder.
+        progress: None shows bars on a terminal.
+        **settings: fields of `pellucid.dissection.settings.Settings` (``quantile``, ``anchor``, ``ratio``, ``draws``,
+            ``resamples``, ``examples``, ``seed``, ``batch_size``, …).
 
-    Raises UnknownNameError for an unknown layer, TypeError for an unknown setting, ValueError where no picture can be used,
-    activations are not finite, or ``folder`` holds another run's unfinished results.
-    Source: Bau, Zhou, Khosla, Oliva, Torralba, CVPR 2017.
+    Returns:
+        ``{layer: UnitTable}``, in the order of ``layers``.
+
+    Raises:
+        UnknownNameError: an unknown layer.
+        TypeError: an unknown setting.
+        ValueError: no picture can be used, activations are not finite, or ``folder`` holds another run's unfinished results.
+
+    Example:
+        >>> import pellucid as pl
+        >>> tables = pl.dissect("scenes-resnet", "scenes:val/0-3", draws=0, resamples=0)  # doctest: +SKIP
     """
     net = as_network(net)
     chosen = Settings(**settings)

@@ -9,7 +9,7 @@ Source: Bau, Zhou, Khosla, Oliva, Torralba, CVPR 2017.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pellucid.core.registry import UnknownNameError, suggest
-from pellucid.data.concepts.base import Concept, categories_of, category_places
+from pellucid.data.concepts.base import Concept, categories_of, category_places, places_of
 from pellucid.dissection.counts import Counts, Whole
 
 THRESHOLD = 0.04
@@ -63,10 +63,18 @@ class Examples:
 class UnitTable:
     """What the units of one layer detect.
 
-    ``counts`` over all pictures at the layer's ``thresholds`` [unit]; ``held_out``, ``chance`` (the counts with every
-    picture's labels replaced by another's, one `Counts` per draw), ``ranking`` [unit rank] (the best concepts, best first)
-    with ``interval`` [unit rank 2], and ``examples`` where they were asked for. ``complete`` is False for a published table,
-    in which only the best concept per category is known. ``facts``: network, concepts, settings.
+    Attributes:
+        layer: name of the layer.
+        concepts: in the order of the counts' columns.
+        counts: over all pictures at ``thresholds``.
+        thresholds: activation above which a unit counts as active, [unit].
+        held_out: the honest score, where it was asked for.
+        chance: counts with every picture's labels replaced by another's, one `Counts` per draw.
+        ranking: the best concepts, best first, [unit rank].
+        interval: 95 % interval of their IoU, [unit rank 2].
+        examples: the pictures each unit is most active on.
+        complete: False for a published table, in which only the best concept per category is known.
+        facts: network, concepts, settings.
     """
 
     layer: str
@@ -100,7 +108,7 @@ class UnitTable:
 
     @cached_property
     def iou(self) -> Real:
-        """[unit concept]."""
+        """IoU of every unit with every concept, [unit concept]."""
         return self.counts.iou(self.category_of)
 
     @cached_property
@@ -114,13 +122,33 @@ class UnitTable:
         return np.asarray(self.iou[np.arange(len(self)), self.label])
 
     def detectors(self, threshold: float = THRESHOLD, *, inclusive: bool = False) -> npt.NDArray[np.bool_]:
-        """Which units detect their label."""
+        """Which units detect their label.
+
+        Args:
+            threshold: on the IoU.
+            inclusive: an IoU equal to the threshold counts.
+
+        Returns:
+            bool [unit].
+        """
         return np.asarray(self.score >= threshold if inclusive else self.score > threshold)
 
     def unique(
         self, rule: Rule = "released", threshold: float = THRESHOLD, *, inclusive: bool = False
     ) -> int:
-        """How many different concepts are detected, by either rule. Raises ValueError for another rule."""
+        """How many different concepts are detected.
+
+        Args:
+            rule: ``"released"``, as the authors' code counts, or ``"top-label"``.
+            threshold: on the IoU.
+            inclusive: an IoU equal to the threshold counts.
+
+        Returns:
+            The number of unique detectors.
+
+        Raises:
+            ValueError: another rule.
+        """
         if rule == "top-label":
             return len(np.unique(self.label[self.detectors(threshold, inclusive=inclusive)]))
         if rule == "released":
@@ -128,7 +156,15 @@ class UnitTable:
         raise ValueError(f'Expected the rule "released" or "top-label", got {rule!r}.')
 
     def unique_by_category(self, threshold: float = THRESHOLD, *, inclusive: bool = False) -> dict[str, int]:
-        """The released rule before it is added up: distinct best labels of each category above the threshold."""
+        """The released rule before it is added up: distinct best labels of each category.
+
+        Args:
+            threshold: on the IoU.
+            inclusive: an IoU equal to the threshold counts.
+
+        Returns:
+            ``{category: number}``.
+        """
         found = {}
         for place, name in enumerate(self.categories):
             mine = np.flatnonzero(self.category_of == place)
@@ -140,7 +176,14 @@ class UnitTable:
         return found
 
     def by_category(self, threshold: float = THRESHOLD) -> dict[str, dict[str, int]]:
-        """Per category: how many units detect a concept of it (by their label), and how many different concepts these are."""
+        """Units and concepts per category, by the units' labels.
+
+        Args:
+            threshold: on the IoU.
+
+        Returns:
+            Per category, how many units detect a concept of it, and how many different concepts these are.
+        """
         own = self.category_of[self.label]
         above = self.detectors(threshold)
         return {
@@ -152,7 +195,18 @@ class UnitTable:
         }
 
     def detection(self, unit: int, concept: int | None = None) -> Detection:
-        """One unit against its label, or against another concept by its place. Raises IndexError for another unit."""
+        """One unit against one concept.
+
+        Args:
+            unit: index, from 0.
+            concept: index of the concept; by default the unit's label.
+
+        Returns:
+            Counts, IoU and interval.
+
+        Raises:
+            IndexError: a unit that the layer does not have.
+        """
         if not 0 <= unit < len(self):
             raise IndexError(f"Expected a unit of `{self.layer}` from 0 to {len(self) - 1}, got {unit}.")
         place = int(self.label[unit]) if concept is None else concept
@@ -167,13 +221,28 @@ class UnitTable:
         )
 
     def candidates(self, unit: int, count: int = 4) -> tuple[Detection, ...]:
-        """The label and its runners-up, best first; concepts the unit never meets are left out."""
+        """The label of a unit and its runners-up; concepts it never meets are left out.
+
+        Args:
+            unit: index, from 0.
+            count: how many, at most.
+
+        Returns:
+            Detections, best first.
+        """
         self.detection(unit)
         order = np.argsort(-self.iou[unit], kind="stable")[:count]
         return tuple(self.detection(unit, int(place)) for place in order if self.iou[unit, place] > 0)
 
     def held_out_score(self, unit: int) -> tuple[Concept, float] | None:
-        """The concept chosen on the one part of the pictures and its IoU on the other; None where nothing was held out."""
+        """The honest score: the concept chosen on one part of the pictures, and its IoU on the other.
+
+        Args:
+            unit: index, from 0.
+
+        Returns:
+            Concept and IoU; None where nothing was held out.
+        """
         if self.held_out is None:
             return None
         place = int(self._fit_label[unit])
@@ -194,7 +263,14 @@ class UnitTable:
         return np.stack([counts.iou(self.category_of).max(1) for counts in self.chance])
 
     def expected_by_chance(self, threshold: float = THRESHOLD) -> float | None:
-        """How many units would pass for detectors if masks had nothing to do with the pictures: the mean over the draws."""
+        """How many units would pass for detectors if masks had nothing to do with the pictures.
+
+        Args:
+            threshold: on the IoU.
+
+        Returns:
+            The mean over the draws; None without draws.
+        """
         found = self.chance_scores
         return None if found is None else float((found > threshold).sum(1).mean())
 
@@ -207,12 +283,24 @@ class UnitTable:
         unit: int | None = None,
         inclusive: bool = False,
     ) -> list[Detection]:
-        """All pairs of a unit and a concept with an IoU above ``minimum`` (from it on with ``inclusive``), the highest first.
+        """All pairs of a unit and a concept above an IoU; pairs that never meet are left out.
 
-        A concept is named by its name or a synonym, in any case; one that several categories have is asked in all of them
-        unless ``category`` is given. Pairs that never meet are left out. Of a table that is not ``complete`` only the concepts
-        it knows are found. Raises KeyError for an unknown concept or category, naming close ones, IndexError for a unit the
-        layer does not have.
+        Of a table that is not ``complete`` only the concepts it knows are found.
+
+        Args:
+            concept: name or synonym, in any case; one that several categories have is asked in all of them unless ``category``
+                is given.
+            category: of the concept.
+            minimum: IoU to exceed.
+            unit: only this one.
+            inclusive: an IoU equal to ``minimum`` counts.
+
+        Returns:
+            Detections, the highest first.
+
+        Raises:
+            KeyError: an unknown concept or category; close names are given.
+            IndexError: a unit that the layer does not have.
         """
         wanted = self._wanted(concept, category)
         rows = np.arange(len(self))
@@ -234,10 +322,21 @@ class UnitTable:
         held_out: float | None = None,
         inclusive: bool = False,
     ) -> list[int]:
-        """The units whose label is the concept, or of the category, with an IoU above ``minimum``; in their order.
+        """The units whose label is a concept, or of a category, in their order.
 
-        ``held_out``: only those whose honest score is above it too. Indices are the layer's, so that they hold for the table,
-        activations and reports alike. Raises KeyError as `query` does, ValueError for ``held_out`` where nothing was held out.
+        Args:
+            concept: name or synonym, in any case.
+            category: of the concept.
+            minimum: IoU to exceed.
+            held_out: only units whose honest score is above it too.
+            inclusive: an IoU equal to a bound counts.
+
+        Returns:
+            Indices of the layer's units, which hold for the table, activations and reports alike.
+
+        Raises:
+            KeyError: an unknown concept or category; close names are given.
+            ValueError: ``held_out`` where nothing was held out.
         """
         chosen = np.isin(self.label, self._wanted(concept, category))
         chosen &= self.detectors(minimum, inclusive=inclusive)
@@ -253,7 +352,7 @@ class UnitTable:
     def _wanted(self, concept: str | None, category: str | None) -> Whole:
         """Places of the concepts that are asked for."""
         if concept is not None:
-            return np.array(find(self.concepts, concept, category), np.int64)
+            return np.array(places_of(self.concepts, concept, category), np.int64)
         if category is not None and category not in self.categories:
             raise UnknownNameError(
                 f"Expected a category, got `{category}`; {suggest(category, self.categories)}"
@@ -280,26 +379,3 @@ class UnitTable:
             return None
         low, high = self.interval[unit, int(at[0])]
         return (float(low), float(high)) if low < high else None  # drawn from one picture it has no width
-
-
-def find(concepts: Sequence[Concept], name: str, category: str | None = None) -> list[int]:
-    """Places of the concepts with a name, or where none has it, with such a synonym.
-
-    Raises KeyError for an unknown name or category, naming close ones.
-    """
-    categories = list(dict.fromkeys(concept.category for concept in concepts))
-    if category is not None and category not in categories:
-        raise UnknownNameError(f"Expected a category, got `{category}`; {suggest(category, categories)}")
-    inside = [k for k, concept in enumerate(concepts) if category in (None, concept.category)]
-    wanted = _folded(name)
-    for names in ([(known.name,) for known in concepts], [known.synonyms for known in concepts]):
-        found = [k for k in inside if wanted in map(_folded, names[k])]
-        if found:
-            return found
-    texts = [text for k in inside for text in (concepts[k].name, *concepts[k].synonyms)]
-    of = "" if category is None else f" of the category `{category}`"
-    raise UnknownNameError(f"Expected the name of a concept{of}, got `{name}`; {suggest(name, texts)}")
-
-
-def _folded(name: str) -> str:
-    return name.casefold().replace("_", " ").strip()

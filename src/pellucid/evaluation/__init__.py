@@ -49,25 +49,42 @@ def evaluate(
     layers: LayerLike | Sequence[LayerLike] | None = None,
     **parameters: Any,
 ) -> Measurement | dict[str, Measurement]:
-    """Measure attribution maps by ``metric``, a name (``pellucid.names("evaluation")``) with its ``parameters``.
+    """Measure whether attribution maps are true.
 
-    ``images`` and ``normalized`` as in `pellucid.attribute`; also scenes or renderings of the concept world, whose objects are
-    then the masks. ``maps``: a Heatmap, or a tensor or array [batch height width] at input size, gives a `Measurement`; the
-    dict that `pellucid.attribute` returns gives ``{layer: Measurement}``, and so does a method, name or instance, which
-    is computed at ``layers``. ``target``: by default the class the maps were made for, else the predicted one; a
-    function of the output is called on any number of rows. ``masks``: bool [batch height width] at *input size*, as
-    the network sees the images, after resizing and cropping. ``batch_size``: images in one forward pass, at most.
+    A map that is constant or not finite, or an empty mask, makes its image undefined, with the reason, and no other.
 
-    A map that is constant or not finite, or an empty mask, makes its image undefined, with the reason, and no other. Raises
-    UnknownNameError or TypeError for an unknown metric or parameter, ValueError for maps or masks that do not fit the
-    images or for a metric that needs masks, scenes or the method itself where there are none.
+    Args:
+        net: a network, module, name or file; see `pellucid.load`.
+        images: as in `pellucid.attribute`; also scenes or renderings of the concept world, whose objects are then the masks.
+        maps: a Heatmap, or a tensor or array [batch height width] at input size; the dict that `pellucid.attribute` returns;
+            or a method, name or instance, which is computed at ``layers``.
+        metric: a name (``pellucid.names("evaluation")``) or an instance.
+        target: by default the class the maps were made for, else the predicted one; a function of the output is called on any
+            number of rows.
+        masks: of the object, bool [batch height width] at *input size*, after resizing and cropping.
+        batch_size: images in one forward pass, at most.
+        normalized: of a float tensor: True when it is ready for the network, False when it is in [0, 1].
+        seed: of everything drawn.
+        progress: False hides the bar.
+        layers: where a method's maps are computed.
+        **parameters: of a metric given by name.
 
-    >>> import torch, pellucid as pl
-    >>> net = pl.load(torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.ReLU(), torch.nn.Flatten(),
-    ...     torch.nn.Linear(72, 2)), input_shape=(1, 8, 8))
-    >>> found = pl.evaluate(net, torch.rand(3, 1, 8, 8), torch.rand(3, 8, 8), steps=8, normalized=True)
-    >>> found.main, len(found), found.curves["deletion"].shape
-    ('composite', 3, torch.Size([3, 9]))
+    Returns:
+        A `Measurement` of one set of maps; ``{layer: Measurement}`` of a dict or a method.
+
+    Raises:
+        UnknownNameError: an unknown metric.
+        TypeError: a parameter that the metric does not have.
+        ValueError: maps or masks that do not fit the images, or a metric that needs masks, scenes or the method itself where
+            there are none.
+
+    Example:
+        >>> import torch, pellucid as pl
+        >>> net = pl.load(torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.ReLU(), torch.nn.Flatten(),
+        ...     torch.nn.Linear(72, 2)), input_shape=(1, 8, 8))
+        >>> curves = pl.evaluate(net, torch.rand(3, 1, 8, 8), torch.rand(3, 8, 8), steps=8, normalized=True)
+        >>> curves.main, len(curves), curves.curves["deletion"].shape
+        ('composite', 3, torch.Size([3, 9]))
     """
     net = as_network(net)
     made: Metric = create("evaluation", metric, **parameters)

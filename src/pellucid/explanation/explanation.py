@@ -86,7 +86,7 @@ class Explanation:
 
     @property
     def language(self) -> str:
-        """In which it was asked for."""
+        """Language that was asked for."""
         return self.settings.language
 
     @property
@@ -118,7 +118,14 @@ class Explanation:
         return plain(self.text)
 
     def to_json(self, *, pictures: bool = False) -> dict[str, Any]:
-        """All numbers as plain data; with ``pictures`` also the image, maps and regions as base64 PNGs for the report."""
+        """All numbers as plain data.
+
+        Args:
+            pictures: add image, maps and regions as base64 PNGs, for the report.
+
+        Returns:
+            A mapping of JSON types only.
+        """
         methods = sorted({name for maps in self.maps.values() for name in maps})
         return {
             "schema": SCHEMA,
@@ -175,7 +182,11 @@ class Explanation:
         return write_arrays(file, self.arrays())
 
     def arrays(self) -> dict[str, Tensor]:
-        """Maps on the layers' own grids, ``maps/LAYER/METHOD`` [h w], and all units' scores, ``scores/LAYER/CRITERION``."""
+        """Maps and scores as tensors.
+
+        Returns:
+            ``maps/LAYER/METHOD`` [h w] on the layers' own grids, and ``scores/LAYER/CRITERION`` [unit].
+        """
         maps = {
             f"maps/{layer}/{method}": heatmap.values[0]
             for layer, by_method in self.maps.items()

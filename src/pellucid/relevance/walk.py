@@ -106,16 +106,36 @@ def propagate(
     seed: Seed = "logit",
     double: bool | None = None,
 ) -> Relevances:
-    """One forward pass over normalized images and one walk of relevance back to the first asked layer.
+    """Relevance at layers: one forward pass over normalized images and one walk back to the first layer asked for.
 
-    ``layers``: names, positions or modules, ``"input"`` among them. ``target``: as in `capture`. ``composite``: a name of
-    `pellucid.relevance.COMPOSITES` or a `Composite`. ``seed``: ``"logit"``, ``"contrastive"``,
-    ``"softmax-gradient"``, or a function from output to relevance, both [batch classes].
-    ``double``: compute in float64 whatever the network's precision; by default for every seed but the logit,
-    since positive and negative relevance of like size nearly cancel at shallow layers (all z⁺ walks end in
-    similar patterns, Sixt et al. 2020), and in float32 only noise would be left.
+    Follows Bach et al. 2015 and Montavon et al. 2019 on the graph that really ran, residual additions included. Leaves nothing
+    behind on the network.
 
-    Leaves nothing behind. Raises UnknownNameError for unknown names, ValueError for unusable images or seeds.
+    Args:
+        net: a network, module, name or file; see `pellucid.load`.
+        images: normalized, [batch channel height width].
+        layers: names, positions or modules, ``"input"`` among them.
+        target: as in `pellucid.capture`.
+        composite: which rule each layer has: a name of `pellucid.relevance.COMPOSITES` or a `Composite`.
+        seed: ``"logit"``, ``"contrastive"``, ``"softmax-gradient"``, or a function from output to relevance, both
+            [batch classes].
+        double: compute in float64 whatever the network's precision; by default for every seed but the logit,
+            since positive and negative relevance of like size nearly cancel at shallow layers (all z⁺ walks end in
+            similar patterns, Sixt et al. 2020), and in float32 only noise would be left.
+
+    Returns:
+        Relevance of every layer, [batch channel h w], with a ledger of what bias and ε absorbed.
+
+    Raises:
+        UnknownNameError: an unknown layer, composite, seed or class.
+        ValueError: unusable images or seeds.
+
+    Example:
+        >>> from pellucid import load
+        >>> net = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(72, 2))
+        >>> relevances = propagate(load(net, input_shape=(1, 8, 8)), torch.rand(1, 1, 8, 8), "1", target=0)
+        >>> relevances.relevance["1"].shape
+        torch.Size([1, 2, 6, 6])
     """
     net = as_network(net)
     layers = net.layer_names(layers)

@@ -47,20 +47,33 @@ def neurons(
     progress: bool | None = None,
     **parameters: Any,
 ) -> UnitScores:
-    """How much every unit of a layer mattered for ``target``, per image: ``.values`` is [batch unit], larger
-    = more.
+    """How much every unit of a layer mattered for a target, per image.
 
-    ``images`` and ``target`` as in `pellucid.attribute`; ``layer`` is the last stage by default;
-    ``criterion`` is a name (``pellucid.names("neurons")``) with its ``parameters``, or an instance.
+    Args:
+        net: a network, module, name or file; see `pellucid.load`.
+        images: as in `pellucid.attribute`.
+        layer: name, position or module; by default the last stage.
+        target: class index or name, one per image, or a function of the output; None is the predicted class.
+        criterion: a name (``pellucid.names("neurons")``) or an instance.
+        batch_size: images at once.
+        normalized: of a float tensor: True when it is ready for the network, False when it is in [0, 1].
+        progress: False hides the bar.
+        **parameters: of a criterion given by name.
 
-    Raises UnknownNameError for an unknown criterion or layer, TypeError for a parameter the criterion does
-    not have, ValueError for unusable images or a target list of another length.
+    Returns:
+        Scores [batch unit]; larger values mattered more.
 
-    >>> import pellucid as pl
-    >>> net = pl.load(torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.ReLU(), torch.nn.Flatten(),
-    ...     torch.nn.Linear(144, 2)), input_shape=(1, 8, 8))
-    >>> pl.neurons(net, torch.rand(3, 1, 8, 8), "1", target=0, normalized=True).values.shape
-    torch.Size([3, 4])
+    Raises:
+        UnknownNameError: an unknown criterion or layer.
+        TypeError: a parameter that the criterion does not have.
+        ValueError: unusable images, or a target list of another length.
+
+    Example:
+        >>> import pellucid as pl
+        >>> net = pl.load(torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.ReLU(), torch.nn.Flatten(),
+        ...     torch.nn.Linear(144, 2)), input_shape=(1, 8, 8))
+        >>> pl.neurons(net, torch.rand(3, 1, 8, 8), "1", target=0, normalized=True).values.shape
+        torch.Size([3, 4])
     """
     net = as_network(net)
     made: Criterion = create("neurons", criterion, **parameters)

@@ -61,32 +61,50 @@ def visualize(
     progress: bool | None = None,
     **parameters: Any,
 ) -> Visualization:
-    """Pictures in [0, 1] that excite ``what``, one each, or ``count`` each that ``diversity`` makes unlike.
-
-    ``what``: a unit (its channel's mean), a pattern (that of its channels), a class by index or name, an objective
-    (`Channel`, `Direction`, `Activity`, `Class`, `Custom`, and their sums and differences), or a list of these. ``method``:
-    a name (``pellucid.names("visualization")``) with its ``parameters``, or an instance. ``size``: side, or (height, width);
-    the network's own by default. ``steps``: how often a picture is moved; the method's own number by default. ``images``:
-    real images for the certificate, and for ``method="decode"`` to decode the maps of, in any form
-    `pellucid.attribute` takes, with ``normalized`` as there; embedded networks are certified on scenes. ``batch_size``: images
-    at once. ``bfloat16`` climbs the network in that precision, faster where the processor has it; what is reached is measured
-    in the network's own. ``folder`` keeps finished batches, so that the same call goes on there. ``progress``: see
-    `pellucid.core.progress`.
+    """Paint pictures that excite units, patterns or classes.
 
     The same call gives the same bytes. An image depends on the seed and on what is asked for, not on what else is in the list,
     within what the order of sums in a convolution leaves open. Nothing of the network is left altered. Ctrl-C ends the work:
-    finished images and the best of the unfinished batch, whose status says so, come back, with ``finished=False``.
+    finished images and the best of the unfinished batch, whose status says so, come back, with ``finished=False``. Warns of a
+    size below the receptive field, and of units that could not be switched on.
 
-    Raises IndexError for a unit or class out of range, UnknownNameError for an unknown layer, class or method, TypeError for a
-    parameter the method does not have, ValueError for a size the network does not take or an objective without gradient,
-    ArithmeticError for values that stay non-finite. Warns of a size below the receptive field, and of units that could
-    not be switched on.
+    Args:
+        net: a network, module, name or file; see `pellucid.load`.
+        what: a unit (its map's mean), a pattern (the mean of its units), a class by index or name, an objective
+            (`Channel`, `Direction`, `Activity`, `Class`, `Custom`, and their sums and differences), or a list of these.
+        method: a name (``pellucid.names("visualization")``) or an instance.
+        size: side, or (height, width), in pixels; the network's own by default.
+        steps: how often a picture is moved; the method's own number by default.
+        seed: of everything drawn.
+        count: pictures of each objective.
+        diversity: how strongly pictures of one objective are made unlike.
+        images: real images for the certificate, and for ``method="decode"`` to decode the maps of, as in `pellucid.attribute`;
+            embedded networks are certified on scenes.
+        normalized: of float tensors: True when they are ready for the network, False when they are in [0, 1].
+        certify: compare with the best real images.
+        batch_size: pictures at once.
+        bfloat16: climb the network in that precision, faster where the processor has it; what is reached is measured in the
+            network's own.
+        folder: where finished batches are stored, so that the same call goes on there.
+        progress: see `pellucid.core.progress`.
+        **parameters: of a method given by name.
 
-    >>> import pellucid as pl
-    >>> net = pl.load(torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.ReLU(), torch.nn.Flatten(),
-    ...     torch.nn.Linear(392, 2)), input_shape=(1, 16, 16))
-    >>> visualize(net, [pl.Unit("0", 1), 0], steps=4, octaves=1, region=False).images.shape
-    torch.Size([2, 3, 16, 16])
+    Returns:
+        Pictures in [0, 1], one or ``count`` each, with what they reach.
+
+    Raises:
+        IndexError: a unit or class out of range.
+        UnknownNameError: an unknown layer, class or method.
+        TypeError: a parameter that the method does not have.
+        ValueError: a size that the network does not take, or an objective without gradient.
+        ArithmeticError: values that stay non-finite.
+
+    Example:
+        >>> import pellucid as pl
+        >>> net = pl.load(torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.ReLU(), torch.nn.Flatten(),
+        ...     torch.nn.Linear(392, 2)), input_shape=(1, 16, 16))
+        >>> visualize(net, [0, 1], steps=4, octaves=1, region=False).images.shape
+        torch.Size([2, 3, 16, 16])
     """
     net = as_network(net)
     made: Method = create(

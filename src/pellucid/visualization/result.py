@@ -29,10 +29,19 @@ _STEM = "visualization"
 class Visualization:
     """Pictures of what was asked for, one or ``count`` per objective, in order.
 
-    ``images`` [batch 3 h w] in [0, 1]; ``achieved``: value of the objective, of the picture in 8 bits, without transforms;
-    ``history``: the value at every step. ``status`` per image: ``"ok"``, or ``"never active"`` for a unit that could not be
-    switched on. ``certificate``: per image, None without real images. ``missing``: after Ctrl-C, how many
-    of the images asked for are not finished; those that were begun are here, as far as they came.
+    Attributes:
+        images: [batch 3 h w], in [0, 1].
+        labels: what each picture shows.
+        achieved: value of the objective [batch], of the picture in 8 bits, without transforms.
+        history: the value at every step, [steps batch].
+        status: per image, ``"ok"``, or ``"never active"`` for a unit that could not be switched on.
+        method: name of the method.
+        parameters: of the method.
+        seed: of everything drawn.
+        network: name of the network.
+        certificate: per image, None without real images.
+        missing: after Ctrl-C, how many of the images asked for are not finished; those begun are here, as far as they came.
+        notes: what else a reader has to know.
     """
 
     images: Float[Tensor, "batch 3 height width"]
@@ -84,20 +93,40 @@ class Visualization:
         return tuple(to_picture(one).convert("RGB") for one in to_bytes(self.images.cpu()))
 
     def caption(self, image: int) -> str:
-        """Label, and how the image compares with the best real one."""
+        """What one picture shows, and how it compares with the best real one.
+
+        Args:
+            image: number of the picture.
+
+        Returns:
+            A line of text.
+        """
         if self.status[image] != "ok":
             return f"{self.labels[image]}: {self.status[image]}"
         ratio = math.nan if self.certificate is None else self.certificate[image].ratio
         return self.labels[image] if math.isnan(ratio) else f"{self.labels[image]}  {ratio:.1f}x"
 
     def sheet(self, columns: int = 8, size: int = 128, captions: bool = True) -> Image.Image:
-        """All images at a glance; the number in a caption is the certificate. One that is unfinished says so on top."""
+        """All pictures at a glance; the number in a caption is the certificate. An unfinished one says so on top.
+
+        Args:
+            columns: pictures in a row, at most.
+            size: side of one picture, in pixels.
+            captions: write labels below.
+
+        Returns:
+            One RGB picture.
+        """
         named = [self.caption(k) for k in range(len(self))] if captions else None
         title = "" if self.finished else f"unfinished: {self.done} of {self.done + self.missing} pictures"
         return sheet(self.pictures, named, columns=columns, size=size, title=title)
 
     def to_json(self) -> dict[str, Any]:
-        """Everything but pixels, as JSON can hold it."""
+        """Everything but pixels.
+
+        Returns:
+            A mapping of JSON types only.
+        """
         rows = []
         for k, label in enumerate(self.labels):
             row: dict[str, Any] = {
@@ -124,8 +153,14 @@ class Visualization:
         }
 
     def save(self, folder: str | Path) -> Path:
-        """Write a PNG per image, ``sheet.png`` and ``visualization.safetensors``, by which `stored` finds them; returns the
-        folder."""
+        """Write a PNG per picture, ``sheet.png`` and ``visualization.safetensors``, by which `stored` finds them.
+
+        Args:
+            folder: made when it is not there.
+
+        Returns:
+            The folder.
+        """
         target = Path(folder)
         target.mkdir(parents=True, exist_ok=True)
         facts = self.to_json()

@@ -18,6 +18,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from pellucid.core.registry import UnknownNameError, suggest
 from pellucid.data.images import Picture
 
 Numbers = npt.NDArray[np.uint16]
@@ -166,3 +167,26 @@ def sorted_concepts(concepts: Sequence[Concept]) -> tuple[Concept, ...]:
                 f"Expected every number to stand for one concept, got {one.number} for `{one.name}` and `{other.name}`."
             )
     return ordered
+
+
+def places_of(concepts: Sequence[Concept], name: str, category: str | None = None) -> list[int]:
+    """Places of the concepts with a name, or where none has it, with such a synonym.
+
+    Raises KeyError for an unknown name or category, naming close ones.
+    """
+    categories = list(dict.fromkeys(concept.category for concept in concepts))
+    if category is not None and category not in categories:
+        raise UnknownNameError(f"Expected a category, got `{category}`; {suggest(category, categories)}")
+    inside = [k for k, concept in enumerate(concepts) if category in (None, concept.category)]
+    wanted = _folded(name)
+    for names in ([(known.name,) for known in concepts], [known.synonyms for known in concepts]):
+        found = [k for k in inside if wanted in map(_folded, names[k])]
+        if found:
+            return found
+    texts = [text for k in inside for text in (concepts[k].name, *concepts[k].synonyms)]
+    of = "" if category is None else f" of the category `{category}`"
+    raise UnknownNameError(f"Expected the name of a concept{of}, got `{name}`; {suggest(name, texts)}")
+
+
+def _folded(name: str) -> str:
+    return name.casefold().replace("_", " ").strip()

@@ -39,18 +39,23 @@ _DEPTH = {"broden": 1, "voc": 2, "ade20k": 1, "cub": 1}
 
 
 def open_concepts(source: str | os.PathLike[str] | ConceptSource, **options: Any) -> ConceptSource:
-    """A set of concepts from a text; one that is open passes through.
+    """Open a set of pictures with labels; one that is open passes through.
 
     Args:
         source: "scenes" (the first 1,000 validation scenes), "scenes:val/0-999", a folder whose layout is recognized, or a
             folder after the name of its layout: "broden:…", "folder:…", "coco:…", "voc:…", "ade20k:…", "cub:…". A
             "folder:…" may end in ":" and names of sets joined by commas.
-        options: passed on to the layout, as ``merge="group"`` for a folder or ``confounding=0.9`` for scenes.
+        **options: passed on to the layout, as ``merge="group"`` for a folder or ``confounding=0.9`` for scenes.
 
-    Raises ValueError when nothing can be opened, saying what was looked for, or for options the layout does not have.
+    Returns:
+        The pictures and their labels, read when they are asked for.
 
-    >>> len(open_concepts("scenes:val/10-19"))
-    10
+    Raises:
+        ValueError: nothing can be opened (the message says what was looked for), or options the layout does not have.
+
+    Example:
+        >>> len(open_concepts("scenes:val/10-19"))
+        10
     """
     if isinstance(source, ConceptSource):
         if options:

@@ -71,17 +71,27 @@ def parts(
     progress: bool | None = None,
     **settings: Any,
 ) -> PartTable | dict[str, PartTable]:
-    """The filters of a layer against the parts of a set; of several layers ``{layer: PartTable}`` from one forward pass.
+    """Measure which part each filter of a layer means, and how steadily.
 
-    ``layers``: None takes the last stage. ``source``: see `open_parts`. ``settings``: fields of `PartSettings` (``quantile``,
-    ``iou``, ``most_active``, ``regions``, ``anchor``, ``resamples``, ``seed``, ``batch_size``, …). ``folder``
-    keeps what was seen of the pictures, so that the same call goes on there; by default it is a temporary one. ``progress``:
-    None shows a bar on a terminal.
+    Follows Zhang, Wu, Zhu, CVPR 2018. The size of batches changes nothing but the last bits of some convolutions. What cannot be
+    read is left out and listed in the source's ``problems``.
 
-    The size of batches changes nothing but the last bits of some convolutions. What cannot be read is left out and listed in
-    the source's ``problems``. Raises UnknownNameError for an unknown layer, TypeError for an unknown setting, ValueError for a
-    layer of a single cell, where no picture can be used, or activations are not finite.
-    Source: Zhang, Wu, Zhu, CVPR 2018.
+    Args:
+        net: a network, module, name or file; see `pellucid.load`.
+        layers: names, positions or modules; None takes the last stage.
+        source: pictures with labeled parts, or where they are; see `open_parts`.
+        folder: where what was seen of the pictures is stored, so that the same call goes on there; by default a temporary one.
+        progress: None shows a bar on a terminal.
+        **settings: fields of `PartSettings` (``quantile``, ``iou``, ``most_active``, ``regions``, ``anchor``, ``resamples``,
+            ``seed``, ``batch_size``, …).
+
+    Returns:
+        A table of one layer; of several ``{layer: PartTable}`` from one forward pass.
+
+    Raises:
+        UnknownNameError: an unknown layer.
+        TypeError: an unknown setting.
+        ValueError: a layer of a single cell, no usable picture, or activations that are not finite.
     """
     net = as_network(net)
     chosen = PartSettings(**settings)

@@ -51,24 +51,40 @@ def patterns(
     progress: bool | None = None,
     **parameters: Any,
 ) -> Patterns:
-    """Which channels of a layer are active together in images of a class, and seldom in others.
+    """Find units of a layer that are active together in images of a class, and seldom in others.
 
-    ``images`` in any form `pellucid.attribute` takes, with ``normalized`` as there; ``labels``: a class per image, by name or
-    index, or None for the predicted ones; ``layer`` is the last stage by default. ``classes``: those to mine, by default all
-    that have images. ``settings``: a `Mining`, or its ``parameters`` by name. ``folder``
-    keeps what was read of the images, so that the same call goes on there.
+    The same call gives the same patterns.
 
-    The same call gives the same patterns. Raises ValueError where no class has a pattern (naming the threshold to lower and
-    what was reached), for a class of ``classes`` without images, for fewer than two classes or channels than ``top``;
-    UnknownNameError for an unknown layer or class; TypeError for a parameter that is not known.
+    Args:
+        net: a network, module, name or file; see `pellucid.load`.
+        images: as in `pellucid.attribute`.
+        labels: a class per image, by name or index; None for the predicted ones.
+        layer: name, position or module; by default the last stage.
+        settings: a `Mining`.
+        classes: those to mine; by default all that have images.
+        normalized: of a float tensor: True when it is ready for the network, False when it is in [0, 1].
+        batch_size: images at once.
+        folder: where what was read of the images is stored, so that the same call goes on there.
+        progress: None shows a bar on a terminal.
+        **parameters: fields of `Mining`, in place of those of ``settings``.
 
-    >>> import pellucid as pl
-    >>> net = pl.load(torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.ReLU(), torch.nn.Flatten(),
-    ...     torch.nn.Linear(144, 2)), input_shape=(1, 8, 8))
-    >>> noise = torch.rand(40, 1, 8, 8, generator=torch.Generator().manual_seed(0))
-    >>> pl.patterns(net, noise, [0, 1] * 20, "1", normalized=True, top=3, shortest=1, longest=2, items=4, support=0.2,
-    ...     confidence=0.3).layer
-    '1'
+    Returns:
+        The patterns of every class, with support and confidence.
+
+    Raises:
+        ValueError: no class has a pattern (the message names the threshold to lower and what was reached), a class of
+            ``classes`` has no images, or there are fewer than two classes or units than ``top``.
+        UnknownNameError: an unknown layer or class.
+        TypeError: an unknown parameter.
+
+    Example:
+        >>> import pellucid as pl
+        >>> net = pl.load(torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.ReLU(), torch.nn.Flatten(),
+        ...     torch.nn.Linear(144, 2)), input_shape=(1, 8, 8))
+        >>> noise = torch.rand(40, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+        >>> pl.patterns(net, noise, [0, 1] * 20, "1", normalized=True, top=3, shortest=1, longest=2, items=4, support=0.2,
+        ...     confidence=0.3).layer
+        '1'
     """
     net = as_network(net)
     chosen = _settings(settings, parameters)

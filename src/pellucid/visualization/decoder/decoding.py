@@ -121,14 +121,30 @@ def decode(
 ) -> Decodings:
     """Paint what patterns hold, and feed the pictures back.
 
-    ``images`` as in `pellucid.attribute`, with ``labels`` (the predicted classes by default): a pattern is decoded from those of
-    its class that have it. ``chosen``: some of the patterns, by default all. ``source``: the maps of the typical image, whose
-    maps of the pattern's channels are nearest to their mean, or that mean. ``contrast``: stretch all pictures to that of real
-    ones. ``draws``: of random channels, among those active
-    in the same maps.
+    The same call gives the same pictures.
 
-    The same call gives the same pictures. Raises DecoderError for a decoder of another network or layer, ValueError for patterns
-    of another network, labels of another number, or where no image has any of the patterns.
+    Args:
+        net: a network, module, name or file; see `pellucid.load`.
+        decoder: as `pellucid.train` makes it, or its file.
+        patterns: of the same network and layer.
+        images: as in `pellucid.attribute`; a pattern is decoded from those of its class that have it.
+        labels: a class per image; the predicted ones by default.
+        chosen: some of the patterns; by default all.
+        source: the maps of the typical image, whose maps of the pattern's units are nearest to their mean, or that mean.
+        contrast: stretch all pictures to the contrast of real ones.
+        draws: of random units, among those active in the same maps.
+        seed: of the draws.
+        normalized: of a float tensor: True when it is ready for the network, False when it is in [0, 1].
+        batch_size: images at once.
+        progress: None shows a bar on a terminal.
+
+    Returns:
+        A picture for every pattern, with the network's answer to it.
+
+    Raises:
+        DecoderError: a decoder of another network or layer.
+        ValueError: patterns of another network, labels of another number, an option out of range, or no image that has any
+            of the patterns.
     """
     net = as_network(net)
     made = load_decoder(decoder) if isinstance(decoder, str) else decoder

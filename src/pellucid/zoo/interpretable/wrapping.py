@@ -50,10 +50,27 @@ class Interpreted(nn.Sequential):
 
 
 def interpret(module: nn.Module, how: Interpretation, *, seed: int = 0) -> nn.Module:
-    """Wrap the named layers of ``module``, in place, and return it. The new convolution is drawn from ``seed``.
+    """Wrap layers of a module in place, so that each of their filters comes to mean one part.
 
-    Raises UnknownNameError for a name that is no layer, ValueError for a layer that gives no map, one that is not rectified,
-    one of a single cell, or one that is wrapped already; the module is then as before.
+    Follows Zhang, Wu, Zhu, CVPR 2018; `pellucid.zoo.interpretable.templates` says where this differs.
+
+    Args:
+        module: the network; changed in place.
+        how: which layers, and how they are masked.
+        seed: from which the new convolution is drawn.
+
+    Returns:
+        The module.
+
+    Raises:
+        UnknownNameError: a name that is no layer.
+        ValueError: a layer that gives no map, is not rectified, has a single cell, or is wrapped already; the module is then
+            as before.
+
+    Example:
+        >>> module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 2))
+        >>> interpret(module, Interpretation(("1",), None, 2, (8, 8), Templates()))(torch.rand(1, 3, 8, 8)).shape
+        torch.Size([1, 2])
     """
     known = dict(module.named_modules())
     for name in how.layers:
