@@ -461,8 +461,8 @@ def test_the_index_leads_to_every_page(documents, open_file, tmp_path):
     made = [documents.document(name, size=SIZE) for name in ("one.jpg", documents.AWKWARD)]
     page = open_file(write_report(made, tmp_path, skipped=[("broken.jpg", "no image")]), width=390)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    assert page.locator(".gallery img").first.evaluate("image => image.naturalWidth") > 0
-    links = [link.get_attribute("href") for link in page.locator(".gallery a").all()]
+    assert page.locator(".listing img").first.evaluate("image => image.naturalWidth") > 0
+    links = [link.get_attribute("href") for link in page.locator(".listing a").all()]
     for link in links:
         other = open_file(tmp_path / link)
         other.wait_for_selector("html[data-ready]", state="attached")

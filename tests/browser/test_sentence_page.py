@@ -126,3 +126,24 @@ def test_a_page_without_regions_opens_with_its_map(documents, open_report):
     page = open_report(made, unfolded=False)
     assert page.locator("#show-map").is_checked()
     assert page.locator(".spot").count() == 0
+
+
+def test_the_index_of_a_folder_is_a_table_that_sorts(documents, open_file, tmp_path):
+    from pellucid.report import write_report
+
+    made = [documents.document(f"{name}.jpg", size=SIZE) for name in "abc"]
+    for document, probability, label in zip(made, (0.5, 0.9, 0.7), ("balloon", "kite", None), strict=True):
+        document["prediction"][0]["probability"] = probability
+        document["image"]["label"] = label
+    page = open_file(write_report(made, tmp_path))
+    rows = page.locator("#listing tbody tr")
+    assert rows.count() == 3
+    assert "The basket at the top right" in rows.first.inner_text()
+    assert page.locator("#listing td.wrong", has_text="kite").count() == 1
+    names = lambda: page.locator("#listing .name").all_inner_texts()  # noqa: E731
+    page.get_by_role("button", name="Certainty").click()
+    assert names() == ["b.jpg", "c.jpg", "a.jpg"]
+    page.get_by_role("button", name="Certainty").click()
+    assert names() == ["a.jpg", "c.jpg", "b.jpg"]
+    page.get_by_role("button", name="True class").click()
+    assert names()[-1] == "c.jpg", "unknown values stay last"

@@ -95,6 +95,8 @@ class _Pages:
         named = {**explanation.image, "name": source.name}
         document = explanation.to_json(pictures=True)
         document["image"]["name"] = source.name
+        if (label := source.label(self.net.classes)) is not None:
+            document["image"]["label"] = named["label"] = label
         page = render_page(document, index=self.index)
         stem = self.directory.claim(source.name, (".html", ".json", ".safetensors"))
         folder = self.directory.folder

@@ -36,6 +36,11 @@ class Source:
         """Is the truth about every pixel known?"""
         return not isinstance(self.content, Path)
 
+    def label(self, classes: Sequence[str]) -> str | None:
+        """The class that a file's folder is named after, as sets with a folder per class have it; None for anything else."""
+        name = None if self.is_scene else self.content.absolute().parent.name
+        return name if name in classes else None
+
     def read(self, max_pixels: int) -> Picture:
         """The picture, with its rendering where it is a scene. Raises ImageError."""
         from pellucid.data.images import read_image

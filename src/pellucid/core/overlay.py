@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from jaxtyping import Float
 from PIL import Image
-from torch import Tensor
 
 from pellucid.core.results import Heatmap
 
@@ -44,19 +42,21 @@ def overlay(
     left, top, right, bottom = _whole(window or (0, 0, view.width, view.height), view.size)
     values = heatmap[0].normalized().upsample((bottom - top, right - left))[0]
     painted = _dimmed(picture) if window is not None else picture.copy()
-    painted[top:bottom, left:right] = _blended(picture[top:bottom, left:right], values, strength)
+    shares = values.detach().cpu().double().numpy()
+    painted[top:bottom, left:right] = blended(picture[top:bottom, left:right], shares, strength)
     return Image.fromarray(painted.round().astype(np.uint8))
 
 
-def _blended(
-    picture: npt.NDArray[np.float64], values: Float[Tensor, "h w"], strength: float
+def blended(
+    picture: npt.NDArray[np.float64], shares: npt.NDArray[np.float64], strength: float
 ) -> npt.NDArray[np.float64]:
-    share = values.detach().cpu().double().numpy().clip(0, 1)
+    """Shares [h w] in [0, 1] as colors over a picture [h w 3]; the higher, the more opaque."""
+    shares = shares.clip(0, 1)
     points = np.linspace(0, 1, len(_SCALE))
-    color = np.stack([np.interp(share, points, _SCALE[:, channel]) for channel in range(3)], axis=2)
-    alpha = (strength * np.sqrt(share))[:, :, None]
-    blended: npt.NDArray[np.float64] = picture * (1 - alpha) + color * alpha
-    return blended
+    color = np.stack([np.interp(shares, points, _SCALE[:, channel]) for channel in range(3)], axis=2)
+    alpha = (strength * np.sqrt(shares))[:, :, None]
+    painted: npt.NDArray[np.float64] = picture * (1 - alpha) + color * alpha
+    return painted
 
 
 def _dimmed(picture: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

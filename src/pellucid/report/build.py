@@ -19,11 +19,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
 from pellucid.core.bibliography import PAPERS
+from pellucid.core.overlay import blended
 from pellucid.core.storage import write_text
 from pellucid.report import faithfulness, words
 from pellucid.speech import text
@@ -105,11 +107,17 @@ def render_page(document: Document, index: str | None = None) -> str:
 
 def index_card(document: Document) -> dict[str, Any]:
     """What the index page shows of a document."""
-    image, prediction = document["image"], document["prediction"]
+    voice = words.speaker(document)
+    trust = faithfulness.section(document, {}, voice)
+    left = document["brief"]["numbers"]
+    without = next((each for each in left if each["key"] in ("regions.probability", "regions.score")), None)
     return {
-        "image": {"name": image["name"]},
-        "prediction": [dict(prediction[0])],
+        "image": {"name": document["image"]["name"], "label": document["image"].get("label")},
+        "prediction": [dict(document["prediction"][0])],
         "text": document["text"],
+        "spots": [spot.title for spot in words.spots(document)],
+        "left": None if without is None else {"value": without["value"], "kind": without["kind"]},
+        "trust": None if trust is None else {"good": trust["good"], "answer": trust["answer"]},
         "language": document.get("language", "en"),
         "names": document.get("names", {}),
         "thumbnail": _thumbnail(document),
@@ -132,7 +140,14 @@ def render_index(
     ]
     voice = words.speaker(entries[0][1] if entries else {})
     return render(
-        "index.html.j2", scripts=(), voice=voice, cards=cards, skipped=list(skipped), missing=missing
+        "index.html.j2",
+        scripts=("index.js",) if cards else (),
+        voice=voice,
+        cards=cards,
+        labeled=any(card["image"].get("label") for card in cards),
+        tested=any(card.get("trust") for card in cards),
+        skipped=list(skipped),
+        missing=missing,
     )
 
 
@@ -259,12 +274,20 @@ def _share(stage: Mapping[str, Any], method: str) -> float | None:
     return share
 
 
-def _thumbnail(document: Document, side: int = 320) -> str:
-    """A small JPEG of what the network saw, as a data URI."""
-    encoded = document["image"]["png"].rpartition(",")[2]
-    with Image.open(io.BytesIO(base64.b64decode(encoded))) as picture:
+def _thumbnail(document: Document, side: int = 240) -> str:
+    """A small JPEG of what the network saw with the map of the sentence's method over it, as a data URI."""
+    with Image.open(io.BytesIO(base64.b64decode(document["image"]["png"].rpartition(",")[2]))) as picture:
         small = picture.convert("RGB")
     small.thumbnail((side, side))
+    method = next((each["name"] for each in document["methods"] if each["default"]), None)
+    maps = [stage["maps"][method] for stage in document["stages"] if method in stage["maps"]]
+    readable = [each for each in maps if each["status"] == "ok" and "png" in each]
+    if readable:
+        with Image.open(io.BytesIO(base64.b64decode(readable[-1]["png"]))) as values:
+            shares = np.asarray(values.convert("L").resize(small.size, Image.Resampling.BICUBIC)) / 255
+        small = Image.fromarray(
+            blended(np.asarray(small, dtype=np.float64), shares, 0.6).round().astype(np.uint8)
+        )
     buffer = io.BytesIO()
     small.save(buffer, "JPEG", quality=82)
     return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"

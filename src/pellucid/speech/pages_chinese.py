@@ -22,6 +22,12 @@ TEMPLATES: Mapping[str, str] = {
         "背后的一切：全部测量、每个阶段的热图、神经元、检验"
     ),
     "The map, and how it is drawn": "热图及其画法",
+    "Answer": "回答",
+    "Certainty": "确定程度",
+    "True class": "真实类别",
+    "It looks at": "它看的是",
+    "Left without it": "遮住后剩",
+    "Its map": "它的热图",
     "All that can be said": "能说的全部",
     "map over the picture": "在图片上显示热图",
     "outlines of the regions": "区域轮廓",
