@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from pellucid.core.documents import FileName, FlawError, check_regular, read_json
+from pellucid.core.printable import shown
 from pellucid.zoo.pickles import LARGEST, follow
 from pellucid.zoo.stored import (
     ArchiveError,
@@ -29,7 +30,6 @@ from pellucid.zoo.stored import (
     Storage,
     Stored,
     reach,
-    shown,
 )
 from pellucid.zoo.zips import records_of
 

@@ -12,9 +12,10 @@ from typing import Any
 from torch import Tensor
 
 from pellucid.core.documents import DocumentError, FlawError
+from pellucid.core.printable import shown
 from pellucid.core.registry import suggest
 from pellucid.zoo.archives import Content, branches, open_archive, refused
-from pellucid.zoo.stored import ArchiveError, RefusedError, Stored, shown
+from pellucid.zoo.stored import ArchiveError, RefusedError, Stored
 
 SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
 # where tools keep the weights of the network itself, the likeliest first

@@ -15,8 +15,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from pellucid.core.printable import shown
 from pellucid.zoo.checkpoint import CheckpointError, State
-from pellucid.zoo.stored import Stored, shown
+from pellucid.zoo.stored import Stored
 
 # wrappers inside a name, which no network has of its own: compilation, sharding, recomputation
 _WRAPPERS = re.compile(

@@ -14,7 +14,8 @@ from typing import Any
 
 import torch
 
-from pellucid.zoo.stored import Foreign, Pickled, PickleError, Storage, Stored, shown
+from pellucid.core.printable import shown
+from pellucid.zoo.stored import Foreign, Pickled, PickleError, Storage, Stored
 
 LARGEST = 64 << 20  # bytes of the instructions, without the numbers of tensors
 MOST = 2_000_000  # instructions

@@ -8,7 +8,8 @@ import zipfile
 import zlib
 from pathlib import Path
 
-from pellucid.zoo.stored import ArchiveError, shown
+from pellucid.core.printable import shown
+from pellucid.zoo.stored import ArchiveError
 
 LARGEST_DIRECTORY = 16 << 20  # bytes of the list of records
 _CHECKED = 8 << 30  # bytes of which checksums are compared

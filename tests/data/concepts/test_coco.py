@@ -170,7 +170,7 @@ def test_run_lengths_that_do_not_fill_the_picture(coco: Path) -> None:
         (content(categories=[{"id": 3}]), "Expected categories with id and name in"),
         (
             content(categories=[{"id": 0, "name": "void"}]),
-            "Expected the number of a concept to be 1 to 65,535",
+            "Expected categories with ids of 1 to 65,535 in .*, got none",
         ),
         (content(images=[]), "Expected at least one usable picture"),
     ],

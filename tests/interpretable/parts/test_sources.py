@@ -406,3 +406,23 @@ def test_a_crop_stays_within_the_picture():
 
 def test_facts_are_json():
     json.dumps(open_parts("scenes:bird:test/0-4").facts())
+
+
+@pytest.mark.parametrize("layout", ["cub", "voc", "animals", "folder"])
+def test_a_changed_picture_changes_the_facts(layout, request):
+    root = request.getfixturevalue(layout)
+    source = open_parts(f"{layout}:{root}")
+    before = source.facts()
+    assert source.facts() == before
+    (file,) = source.files(0)
+    content = file.read_bytes()
+    file.write_bytes(content + b"\0")
+    changed = source.facts()
+    assert changed["sha256"] != before["sha256"]
+    assert changed | {"sha256": ""} == before | {"sha256": ""}
+    file.unlink()
+    os.mkfifo(file)
+    assert source.facts()["sha256"] not in (before["sha256"], changed["sha256"])
+    file.unlink()
+    file.write_bytes(content)
+    assert source.facts() == before

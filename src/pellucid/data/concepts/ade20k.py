@@ -14,12 +14,13 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from pellucid.data.concepts.base import Concept, Labels, Problem, sorted_concepts
+from pellucid.data.concepts.base import Concept, Labels, Problem
 from pellucid.data.concepts.listed import (
     Entry,
     ListedConcepts,
     Presence,
     Rows,
+    named_once,
     read_lines,
     side,
     usable,
@@ -51,7 +52,7 @@ class Ade20kConcepts(ListedConcepts):
         entries = usable(_entries(root, whole, problems), problems, str(root))
         return cls(
             f"ade20k:{root.absolute().name}",
-            sorted_concepts(concepts),
+            named_once(concepts, problems),
             problems=problems,
             entries=entries,
             declared=("object", "scene"),
@@ -103,7 +104,7 @@ def _scenes(path: Path, problems: list[Problem]) -> dict[str, str]:
 
 
 def _entries(root: Path, scenes: dict[str, int], problems: list[Problem]) -> list[Entry]:
-    present = Presence()
+    present = Presence(root)
     entries = []
     for part in ("training", "validation"):
         for image in sorted((root / "images" / part).glob("*.jpg")):

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -93,6 +94,10 @@ class ConceptSource(ABC):
 
         Raises LabelError, or ImageError for a damaged PNG: the picture is then left out.
         """
+
+    def files(self, index: int) -> tuple[Path, ...]:
+        """The files a picture is read from; none of a picture that is drawn."""
+        return ()
 
     def split(self, index: int) -> str:
         """ "fit" or "held-out": thresholds and labels for the honest score are chosen on the first, measured on the second.

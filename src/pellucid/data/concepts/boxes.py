@@ -6,7 +6,6 @@ other kind is a part named by the kind. What a box covers is not all of the thin
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -106,7 +105,7 @@ def _corners(row: dict[str, str]) -> tuple[float, float, float, float] | None:
         left, top, right, bottom = (float(row[key]) for key in ("x0", "y0", "x1", "y1"))
     except ValueError:
         return None
-    sound = all(map(math.isfinite, (left, top, right, bottom))) and left <= right and top <= bottom
+    sound = all(abs(side) < 1e9 for side in (left, top, right, bottom)) and left <= right and top <= bottom
     return (left, top, right, bottom) if sound else None
 
 

@@ -19,12 +19,13 @@ from pathlib import Path
 
 import numpy as np
 
-from pellucid.data.concepts.base import Concept, Labels, Problem, View, sorted_concepts
+from pellucid.data.concepts.base import Concept, Labels, Problem, View
 from pellucid.data.concepts.listed import (
     Entry,
     ListedConcepts,
     Presence,
     Rows,
+    named_once,
     side,
     spoken,
     usable,
@@ -133,7 +134,7 @@ def _vocabulary(root: Path, categories: tuple[str, ...], problems: list[Problem]
         raise ValueError(
             f"Expected the names of labels in {root / 'label.csv'}, got none that is usable; try another copy."
         )
-    return sorted_concepts(tuple(concepts.values()))
+    return named_once(concepts.values(), problems)
 
 
 def _coverage(
@@ -171,12 +172,12 @@ def _counts(cell: str) -> dict[str, float]:
 def _entries(
     table: Rows, columns: tuple[str, ...], images: str, known: set[int], problems: list[Problem]
 ) -> list[Entry]:
-    present, seen = Presence(), set()
+    present, seen = Presence(images), set()
     entries = []
     for where, row in table.rows:
         name = row["image"]
         cells = [cell.strip() for column in columns for cell in row[column].split(";") if cell.strip()]
-        numbers = dict.fromkeys(int(cell) for cell in cells if cell.isdecimal())
+        numbers = dict.fromkeys(whole_number(cell, 10**9) or 0 for cell in cells if cell.isdecimal())
         strange = [number for number in numbers if number and number not in known]
         if strange:
             problems.append(

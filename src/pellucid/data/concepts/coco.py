@@ -21,13 +21,15 @@ from typing import Any
 
 import numpy as np
 
+from pellucid.core.documents import read_regular
 from pellucid.core.registry import suggest
-from pellucid.data.concepts.base import Concept, LabelError, Labels, Problem, sorted_concepts
-from pellucid.data.concepts.listed import Entry, ListedConcepts, Presence, side, usable
+from pellucid.data.concepts.base import Concept, LabelError, Labels, Problem
+from pellucid.data.concepts.listed import Entry, ListedConcepts, Presence, named_once, side, usable
 from pellucid.data.concepts.maps import Mask, check_shape, layered, stacked, upright_size
 from pellucid.data.concepts.regions import Points, decode_runs, paint_polygon
 
 _PREFIX = "instances_"
+_LARGEST = 2 << 30  # bytes of a file of instances
 
 
 @dataclass(slots=True)
@@ -68,13 +70,14 @@ class CocoConcepts(ListedConcepts):
         for name, path in files.items():
             content = _content(path)
             concepts |= {
-                number: Concept(number, text, "object") for number, text in _categories(content, path).items()
+                number: Concept(number, text, "object")
+                for number, text in _categories(content, path, problems).items()
             }
             top = root if root.is_dir() else path.parent
             entries += _entries(name, path, content, top, images, set(concepts), problems)
         return cls(
             f"coco:{','.join(files)}",
-            sorted_concepts(tuple(concepts.values())),
+            named_once(concepts.values(), problems),
             problems=problems,
             entries=usable(entries, problems, str(root)),
         )
@@ -94,7 +97,8 @@ class CocoConcepts(ListedConcepts):
                 paint_polygon(mask, region)
             else:
                 mask |= decode_runs(region, *size)
-        return Labels(stacked(layered(masks.items())))
+        maps = layered(masks.items())
+        return Labels(stacked([self.known(each, entry.name) for each in maps]))
 
 
 def _files(root: Path, sets: str | Sequence[str] | None) -> dict[str, Path]:
@@ -117,8 +121,8 @@ def _files(root: Path, sets: str | Sequence[str] | None) -> dict[str, Path]:
 
 def _content(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
+        content = json.loads(read_regular(path, _LARGEST).decode("utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:  # a FlawError is a ValueError
         raise ValueError(
             f"Expected a JSON file of instances, got {path} ({error}); try to copy it again."
         ) from error
@@ -131,13 +135,21 @@ def _content(path: Path) -> dict[str, Any]:
     return content
 
 
-def _categories(content: dict[str, Any], path: Path) -> dict[int, str]:
+def _categories(content: dict[str, Any], path: Path, problems: list[Problem]) -> dict[int, str]:
     try:
-        return {int(each["id"]): str(each["name"]) for each in content["categories"]}
-    except (KeyError, TypeError, ValueError) as error:
+        named = {int(each["id"]): str(each["name"]) for each in content["categories"]}
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ValueError(
             f"Expected categories with id and name in {path}, got others ({error}); try another file."
         ) from error
+    for number in [number for number in named if not 1 <= number <= 65_535]:
+        reason = f"Expected the id of a category to be 1 to 65,535, got {number}; it counts as unlabeled"
+        problems.append(Problem(f"{path.name}, {named.pop(number)}", reason))
+    if not named:
+        raise ValueError(
+            f"Expected categories with ids of 1 to 65,535 in {path}, got none; try another file."
+        )
+    return named
 
 
 def _entries(
@@ -160,7 +172,7 @@ def _entries(
                 (int(image["height"]), int(image["width"])),
             )
             new = key not in pictures and file not in seen and min(size) > 0
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             problems.append(
                 Problem(
                     where, f"Expected id, file_name, height and width, got others ({error!r}); it is left out"
@@ -182,7 +194,7 @@ def _entries(
         if images is not None
         else _image_folder(name, root, [file for file, _ in pictures.values()])
     )
-    present = Presence()
+    present = Presence(folder)
     entries = []
     for key, (file, regions) in pictures.items():
         full = os.path.join(folder, file)
@@ -236,8 +248,9 @@ def _regions(content: Any, size: tuple[int, int]) -> list[Points | str | list[in
     polygons: list[Points | str | list[int]] = []
     for each in content:
         try:
-            points = np.asarray(each, np.float32)
-        except (ValueError, TypeError) as error:
+            with np.errstate(over="ignore"):  # infinity is refused below
+                points = np.asarray(each, np.float32)
+        except (ValueError, TypeError, OverflowError) as error:
             raise LabelError(f"Expected a polygon as a list of numbers, got others ({error})") from error
         if points.ndim != 1 or len(points) % 2 or len(points) < 6 or not np.isfinite(points).all():
             raise LabelError(
@@ -250,5 +263,5 @@ def _regions(content: Any, size: tuple[int, int]) -> list[Points | str | list[in
 def _image_folder(name: str, root: Path, files: list[str]) -> str:
     """Of the usual folders the one that holds most of the first pictures."""
     folders = [root / name, root / "images" / name, root / "images", root]
-    held = [sum((folder / file).is_file() for file in files[:20]) for folder in folders]
+    held = [sum(os.path.isfile(folder / file) for file in files[:20]) for folder in folders]
     return str(folders[held.index(max(held))])

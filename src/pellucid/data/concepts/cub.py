@@ -22,8 +22,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pellucid.data.concepts.base import Concept, LabelError, Labels, Problem, sorted_concepts
-from pellucid.data.concepts.listed import Entry, ListedConcepts, Presence, read_lines, usable
+from pellucid.data.concepts.base import Concept, LabelError, Labels, Problem
+from pellucid.data.concepts.listed import (
+    Entry,
+    ListedConcepts,
+    Presence,
+    named_once,
+    read_lines,
+    usable,
+    whole_number,
+)
 from pellucid.data.concepts.maps import check_shape, layered, read_numbers, stacked, upright_size
 from pellucid.data.concepts.regions import disk, rectangle
 
@@ -63,7 +71,7 @@ class CubConcepts(ListedConcepts):
         entries = usable(_entries(root, set(species), set(parts), shift, problems), problems, str(root))
         return cls(
             f"cub:{root.absolute().name}",
-            sorted_concepts(concepts),
+            named_once(concepts, problems),
             problems=problems,
             entries=entries,
             declared=("object", "part"),
@@ -93,7 +101,8 @@ class CubConcepts(ListedConcepts):
         radius = scale * self.share * float(np.hypot(width, height))
         shape = (body.shape[0], body.shape[1])
         disks = [(number, disk(shape, scale * x, scale * y, radius)) for number, x, y in bird.parts]
-        return Labels(stacked([*layered([(bird.species, body)]), *layered(disks)]))
+        maps = [*layered([(bird.species, body)]), *layered(disks)]
+        return Labels(stacked([self.known(each, entry.name) for each in maps]))
 
 
 def _root(folder: Path) -> Path:
@@ -114,8 +123,9 @@ def _plain(name: str) -> str:
 def _named(path: Path, problems: list[Problem]) -> dict[int, str]:
     names: dict[int, str] = {}
     for where, (key, name) in read_lines(path, 2, problems):
-        if key.isdecimal() and 0 < int(key) <= 32_767 and int(key) not in names:
-            names[int(key)] = name
+        number = whole_number(key, 32_767)
+        if number and number not in names:
+            names[number] = name
         else:
             problems.append(
                 Problem(where, f"Expected a new number from 1 on, got {key!r}; the line is left out")
@@ -135,13 +145,13 @@ def _entries(
     masks = next(
         (path for path in (root / "segmentations", root.parent / "segmentations") if path.is_dir()), None
     )
-    present, seen = Presence(), set()
+    present, seen = Presence(root.parent), set()
     entries = []
     for where, (key, name) in read_lines(root / "images.txt", 2, problems):
         kind, box = kinds.get(key, ""), boxes.get(key, ())
         if key in seen:
             reason = f"Expected another picture, got {key} again"
-        elif not kind.isdecimal() or int(kind) not in species or len(box) != 4 or min(box[2:]) <= 0:
+        elif whole_number(kind) not in species or len(box) != 4 or min(box[2:]) <= 0:
             reason = f"Expected a species and a bounding box, got {kind or 'none'} and {box or 'none'} for {name!r}"
         elif not present(str(root / "images" / name)):
             reason = f"Expected the file {name!r}, got none"
@@ -169,7 +179,7 @@ def _points(
     points: dict[str, list[tuple[int, float, float]]] = {}
     for where, (key, part, *rest) in read_lines(root / "parts" / "part_locs.txt", 5, problems):
         found = _numbers(rest)
-        if not part.isdecimal() or int(part) not in parts or len(found) != 3:
+        if whole_number(part) not in parts or len(found) != 3:
             got = " ".join([part, *rest])
             problems.append(
                 Problem(
@@ -186,4 +196,4 @@ def _numbers(cells: list[str]) -> tuple[float, ...]:
         found = tuple(float(cell) for cell in cells)
     except ValueError:
         return ()
-    return found if np.isfinite(found).all() else ()
+    return found if all(abs(each) < 1e9 for each in found) else ()

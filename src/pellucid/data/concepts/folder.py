@@ -158,7 +158,7 @@ def _vocabulary(root: Path, chosen: tuple[str, ...], merge: Merge, problems: lis
 def _entries(
     root: Path, table: Rows, chosen: tuple[str, ...], vocabulary: _Vocabulary, problems: list[Problem]
 ) -> list[Entry]:
-    present, seen = Presence(), set()
+    present, seen = Presence(root), set()
     entries = []
     for where, row in table.rows:
         image, kind = row["image"], row.get("set", "")
@@ -193,7 +193,7 @@ def _entries(
 def _boxed(
     root: Path, path: Path, name: str, vocabulary: _Vocabulary, problems: list[Problem]
 ) -> list[Entry]:
-    present = Presence()
+    present = Presence(root)
     entries = []
     for where, picture in read_boxes(path, vocabulary.number, problems):
         file = os.path.join(root, picture.image)

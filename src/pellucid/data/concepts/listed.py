@@ -16,7 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from pellucid.data.concepts.base import ConceptSource, Numbers, Problem
+from pellucid.core.documents import FlawError, check_regular
+from pellucid.core.printable import shown
+from pellucid.data.concepts.base import Concept, ConceptSource, Numbers, Problem, sorted_concepts
 from pellucid.data.images import Picture, read_image
 
 _FIT = ("fit", "train", "training")
@@ -50,6 +52,10 @@ class ListedConcepts(ConceptSource):
     def picture(self, index: int) -> Picture:
         """Read from its file. Raises ImageError when it is missing or damaged."""
         return read_image(self.entries[index].image, name=self.entries[index].name)
+
+    def files(self, index: int) -> tuple[Path, ...]:
+        """The picture's file."""
+        return (Path(self.entries[index].image),)
 
     def split(self, index: int) -> str:
         """The set's own division where it has one with both sides, else by the hash of the name."""
@@ -88,21 +94,40 @@ class ListedConcepts(ConceptSource):
 
 
 class Presence:
-    """Which files are there, with one look into each folder: a set may list hundreds of thousands of files."""
+    """Which regular files are there below a folder, with one look into each folder: a set may list hundreds of thousands."""
 
-    def __init__(self) -> None:
+    def __init__(self, root: str | os.PathLike[str] | None = None) -> None:
         self._names: dict[str, frozenset[str]] = {}
+        self._files: dict[str, frozenset[str]] = {}
+        self._root = None if root is None else os.path.join(os.path.abspath(root), "")
 
     def __call__(self, path: str) -> bool:
-        """Whether there is a file of this path."""
+        """Whether there is a file of this path, and the path does not lead out of the folder. A pipe would be waited for."""
+        if "\0" in path or (self._root and not os.path.abspath(path).startswith(self._root)):
+            return False
         folder, name = os.path.split(path)
         if folder not in self._names:
             try:
                 self._names[folder] = frozenset(os.listdir(folder or "."))
             except OSError:
                 self._names[folder] = frozenset()
+        if name in self._names[folder]:
+            return name in self._regular(folder)
         # a system that ignores case or normalizes names may know the file under another spelling
-        return name in self._names[folder] or (bool(name) and os.path.exists(path))
+        return bool(name) and os.path.isfile(path)
+
+    def _regular(self, folder: str) -> frozenset[str]:
+        if folder not in self._files:
+            with os.scandir(folder or ".") as entries:
+                self._files[folder] = frozenset(entry.name for entry in entries if _is_regular(entry))
+        return self._files[folder]
+
+
+def _is_regular(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:  # a loop of links
+        return False
 
 
 class Rows:
@@ -117,17 +142,22 @@ class Rows:
         self.columns: tuple[str, ...] = ()
         self.rows: list[tuple[str, dict[str, str]]] = []
         try:
+            check_regular(path)
             with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
                 self._read(csv.reader(file, delimiter=delimiter), path.name, problems)
         except OSError as error:
             text = f"Expected a table {path}, got none ({error.strerror}); try the folder that holds it."
             raise ValueError(text) from error
+        except FlawError as flaw:
+            raise ValueError(
+                f"Expected a table {path}, got something else: {flaw}; try to copy it again."
+            ) from None
         except csv.Error as error:
             raise ValueError(f"Expected a CSV table, got {path} ({error}); try to copy it again.") from error
         lacking = [column for column in needs if column not in self.columns]
         if lacking:
             raise ValueError(
-                f"Expected columns {', '.join(needs)} in {path}, got {', '.join(self.columns) or 'none'}; "
+                f"Expected columns {', '.join(needs)} in {path}, got {shown(', '.join(self.columns) or 'none', 200)}; "
                 f"try a table with {', '.join(lacking)}."
             )
 
@@ -151,7 +181,12 @@ def read_lines(
     Lines with fewer parts are listed as problems. Raises ValueError for a missing file that is needed.
     """
     try:
+        check_regular(path)
         text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
+    except FlawError as flaw:
+        raise ValueError(
+            f"Expected a list {path}, got something else: {flaw}; try to copy it again."
+        ) from None
     except OSError as error:
         if not needed:
             return []
@@ -190,6 +225,22 @@ def usable(entries: Sequence[Entry], problems: Sequence[Problem], what: str) -> 
     raise ValueError(
         f"Expected at least one usable picture in {what}, got none ({first or 'no row'}); try another folder."
     )
+
+
+def named_once(concepts: Iterable[Concept], problems: list[Problem]) -> tuple[Concept, ...]:
+    """The concepts whose names are new in their category: two of one name could not be told apart in a table.
+
+    The others are listed as problems, and their numbers count as unlabeled."""
+    seen: dict[tuple[str, str], int] = {}
+    own = []
+    for concept in sorted_concepts(tuple(concepts)):
+        first = seen.setdefault((concept.category, concept.name), concept.number)
+        if first == concept.number:
+            own.append(concept)
+        else:
+            reason = f"Expected a new name in the category {concept.category}, got that of {first}; it counts as unlabeled"
+            problems.append(Problem(f"label {concept.number}, {concept.name}", reason))
+    return tuple(own)
 
 
 def whole_number(text: str, highest: int = 65_535) -> int | None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from pellucid.core.documents import check_regular
 from pellucid.data.concepts.base import LabelError, Numbers
+from pellucid.data.images import MAX_PIXELS
 
 Mask = npt.NDArray[np.bool_]
 _ORIENTATION = 0x0112
@@ -26,7 +30,11 @@ def read_numbers(path: str, *, palette: Literal["colors", "indices"] = "indices"
     Raises LabelError when the file is missing, damaged, of a lossy format or of other colors.
     """
     try:
-        with Image.open(path, formats=_FORMATS) as image:
+        check_regular(Path(path))
+        with warnings.catch_warnings(), Image.open(path, formats=_FORMATS) as image:
+            warnings.simplefilter("ignore")  # of the decoders; what matters is raised
+            if image.width * image.height > MAX_PIXELS:
+                raise ValueError(f"{image.width} × {image.height} pixels")
             image.load()
             read = image.convert("RGB") if palette == "colors" and image.mode == "P" else image
             pixels = np.asarray(read)
@@ -65,7 +73,9 @@ def _in_range(numbers: npt.NDArray[np.integer]) -> bool:
 def upright_size(path: str) -> tuple[int, int] | None:
     """(height, width) of a picture from its header, as `read_image` turns it; None when the header cannot be read."""
     try:
-        with Image.open(path) as image:
+        check_regular(Path(path))
+        with warnings.catch_warnings(), Image.open(path) as image:
+            warnings.simplefilter("ignore")
             width, height = image.size
             # asking a PNG without EXIF data for it would decode all of it
             turned = "exif" in image.info and image.getexif().get(_ORIENTATION, 1) >= 5
@@ -76,9 +86,14 @@ def upright_size(path: str) -> tuple[int, int] | None:
 
 def check_shape(shape: Sequence[int], picture: tuple[int, int] | None, name: str) -> None:
     """Raise LabelError when a map (h w) cannot be a scaled picture (h w), one pixel of rounding on each side aside."""
+    h, w = shape[-2:]
+    if h * w > MAX_PIXELS:
+        raise LabelError(
+            f"Expected a label map of at most {MAX_PIXELS:,} pixels, got {h} × {w} in {name}; try a smaller one"
+        )
     if picture is None:
         return
-    (h, w), (height, width) = shape[-2:], picture
+    height, width = picture
     if not h * w or abs(w * height - h * width) > height + width:
         raise LabelError(
             f"Expected a label map of the shape of its picture ({height} × {width}), got {h} × {w} in {name}; "

@@ -70,7 +70,7 @@ def paint_polygon(mask: Mask, points: Points) -> None:
     """Add a polygon, points [n 2] of (x, y), to a mask [h w]; inside is what a line from the left enters an odd number of
     times."""
     height, width = mask.shape
-    x0, y0 = np.asarray(points, np.float64).T
+    x0, y0 = np.clip(np.asarray(points, np.float64).T, -1e9, 1e9)
     x1, y1 = np.roll(x0, -1), np.roll(y0, -1)
     # an edge crosses the centers of rows first…last-1
     first = np.clip(np.ceil(np.minimum(y0, y1) - 0.5), 0, height).astype(np.intp)

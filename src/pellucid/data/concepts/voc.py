@@ -89,7 +89,7 @@ def _entries(root: Path, problems: list[Problem]) -> list[Entry]:
             named.setdefault(stem, split)
     if not named:
         named = dict.fromkeys(sorted(path.stem for path in (root / "SegmentationClass").glob("*.png")))
-    present = Presence()
+    present = Presence(root)
     entries = []
     for stem, side in named.items():
         image, truth = (

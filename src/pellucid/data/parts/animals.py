@@ -95,6 +95,10 @@ class AnimalParts(PartSource):
         """The name of its largest object."""
         return self.names[_object(self.items[index]).number]
 
+    def files(self, index: int) -> tuple[Path, ...]:
+        """The picture's file."""
+        return (self.root / self.items[index].image,)
+
     def __getitem__(self, index: int) -> PartedImage:
         one = self.items[index]
         image = read_image(self.root / one.image, name=one.image)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import hypot
+from pathlib import Path
 
 from pellucid.data.concepts.cub import CubConcepts
 from pellucid.data.concepts.regions import disk
@@ -67,6 +68,10 @@ class BirdParts(PartSource):
     def class_name(self, index: int) -> str:
         """All are birds."""
         return KIND
+
+    def files(self, index: int) -> tuple[Path, ...]:
+        """The picture's file."""
+        return self.held.files(self.places[index])
 
     def __getitem__(self, index: int) -> PartedImage:
         entry = self.held.entries[self.places[index]]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -66,6 +67,10 @@ class LabeledParts(PartSource):
     def class_name(self, index: int) -> str:
         """The object that has most pixels; "" where the set names objects and none is in the picture."""
         return self._kind(self.held.labels(self.places[index]))
+
+    def files(self, index: int) -> tuple[Path, ...]:
+        """The picture's file."""
+        return tuple(self.held.files(self.places[index]))
 
     def __getitem__(self, index: int) -> PartedImage:
         place = self.places[index]

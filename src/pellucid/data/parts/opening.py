@@ -171,6 +171,10 @@ class Selected(PartSource):
         """As the set has it."""
         return str(self.held.class_name(self.places[index]))
 
+    def files(self, index: int) -> tuple[Path, ...]:
+        """The picture's file."""
+        return tuple(self.held.files(self.places[index]))
+
     def __getitem__(self, index: int) -> PartedImage:
         found = self.held[self.places[index]]
         kept = self.classes.get(found.object_class, ())

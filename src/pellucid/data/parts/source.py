@@ -7,14 +7,17 @@ reaches from 0 to 1, its center is at 0.5.
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from pellucid.core.documents import FlawError, check_regular
 from pellucid.core.registry import UnknownNameError, suggest
 from pellucid.data.concepts.base import Problem, View
 from pellucid.data.concepts.regions import rectangle
@@ -149,14 +152,37 @@ class PartSource(ABC):
         if problem not in self.problems:
             self.problems.append(problem)
 
+    def files(self, index: int) -> tuple[Path, ...]:
+        """The files a picture is read from; none of a picture that is drawn."""
+        return ()
+
+    def digest(self) -> str:
+        """SHA-256 over the names of the pictures and the bytes of their files: another one where a picture was changed."""
+        content = hashlib.sha256()
+        for index in range(len(self)):
+            content.update(f"{self.picture_name(index)}\n".encode("utf-8", "surrogateescape"))
+            for file in self.files(index):
+                content.update(_digest_of(file))
+        return content.hexdigest()
+
     def facts(self) -> dict[str, Any]:
-        """What results note about the set."""
+        """What results note about the set; reads the files of its pictures once."""
         return {
+            "sha256": self.digest(),
             "name": self.name,
             "images": len(self),
             "view": self.view,
             "classes": {kind: list(parts) for kind, parts in self.classes.items()},
         }
+
+
+def _digest_of(file: Path) -> bytes:
+    try:
+        check_regular(file)
+        with file.open("rb") as opened:
+            return hashlib.file_digest(opened, "sha256").digest()
+    except (OSError, FlawError):  # reading the picture will say what is wrong with it
+        return b"not there"
 
 
 def chosen(names: Sequence[str], known: Sequence[str], what: str) -> tuple[str, ...]:

@@ -123,6 +123,10 @@ class VocParts(PartSource):
         """The object's class."""
         return self.items[index].kind
 
+    def files(self, index: int) -> tuple[Path, ...]:
+        """The picture's file."""
+        return (self.pictures / f"{self.items[index].stem}.jpg",)
+
     def __getitem__(self, index: int) -> PartedImage:
         item = self.items[index]
         image = read_image(self.pictures / f"{item.stem}.jpg", name=self.picture_name(index))
