@@ -40,6 +40,7 @@ def test_ways_of_counting(content, cases, through):
     assert f"| {cases} files | {through} |" in report.page({"hostile_files": content})
 
 
+@pytest.mark.thorough
 def test_a_few_kills(tmp_path):
     """In a process of its own, since it forks."""
     commands = ("attribute", "patterns", "dissect", "train classifier")
