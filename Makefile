@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 WORKERS ?= 2
 SUITE := OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -n $(WORKERS) --durations=20
 
-.PHONY: demo test quick slow lint environment benchmark clean
+.PHONY: demo test quick slow lowest lint environment benchmark clean
 
 # an embedded scene by an embedded network, and a photograph (scikit-image's cat, CC0) by a network that comes as a package
 demo: $(VENV)/.ready
@@ -23,6 +23,10 @@ quick: $(VENV)/.ready-dev
 # minutes each; some need PELLUCID_ASSETS
 slow: $(VENV)/.ready-dev
 	$(SUITE) -m slow $(PYTEST)
+
+# the core with exactly the lowest versions that pyproject.toml claims
+lowest: $(VENV)-lowest/.ready
+	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(VENV)-lowest/bin/python -m pytest -m "not slow and not thorough" tests/core tests/units tests/zoo $(PYTEST)
 
 lint: $(VENV)/.ready-dev
 	$(BIN)/ruff check src tests benchmarks studies
@@ -47,5 +51,12 @@ $(VENV)/.ready-dev: $(VENV)/.ready
 	$(PIP) --editable '.[dev]'
 	touch $@
 
+$(VENV)-lowest/.ready: pyproject.toml tools/lowest.py
+	test -x $(VENV)-lowest/bin/python || $(PYTHON) -m venv $(VENV)-lowest
+	$(VENV)-lowest/bin/python tools/lowest.py > $(VENV)-lowest/requirements.txt
+	$(VENV)-lowest/bin/python -m pip install --quiet --disable-pip-version-check --requirement $(VENV)-lowest/requirements.txt
+	$(VENV)-lowest/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@
+
 clean:
-	rm -rf $(VENV) out build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(VENV)-lowest out build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache

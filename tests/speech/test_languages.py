@@ -3,6 +3,7 @@
 import ast
 import inspect
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import get_args
@@ -15,6 +16,7 @@ import pellucid
 from pellucid.core.registry import UnknownNameError
 from pellucid.data.transform import CropMode, Interpolation
 from pellucid.explanation import faithfulness as tested
+from pellucid.explanation.facts import Clause, Quantity
 from pellucid.report import faithfulness, render_index, render_page
 from pellucid.report.build import _HEADS
 from pellucid.speech import labels
@@ -22,7 +24,7 @@ from pellucid.speech.chinese import FAITHFUL, KINDS, UNREADABLE, Chinese
 from pellucid.speech.english import FAITHFUL as FAITHFUL_ENGLISH
 from pellucid.speech.english import UNREADABLE as UNREADABLE_ENGLISH
 from pellucid.speech.english import English
-from pellucid.speech.languages import LANGUAGES, speaker_of
+from pellucid.speech.languages import LANGUAGES, said, speaker_of
 from pellucid.speech.pages_chinese import PAGE, SCRIPT, TEMPLATES
 from pellucid.speech.speaking import Speaker
 
@@ -146,8 +148,8 @@ def test_the_catalogue_of_the_pages_is_complete_and_nothing_in_it_is_left_over()
     assert not set(TEMPLATES) - templates - code, set(TEMPLATES) - templates - code
     names = {"object", "surroundings"}  # of regions
     assert set(SCRIPT) == script | names
-    for words, said in PAGE.items():
-        assert set(BLANK.findall(words)) == set(BLANK.findall(said)), words
+    for words, chinese in PAGE.items():
+        assert set(BLANK.findall(words)) == set(BLANK.findall(chinese)), words
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -263,3 +265,14 @@ def test_names_are_said_in_the_language_and_english_needs_none():
     assert speaker_of("zh", {"wing": "翼"}).name("wing") == "翼"
     assert speaker_of("en", {"wing": "翼"}).name("wing") == "wing"
     assert isinstance(speaker_of("zh"), Chinese)
+
+
+def test_a_number_that_is_to_be_said_ends_the_text():
+    area = Quantity("map.area", 0.125, "share")
+    mute = Clause("prediction", "prediction", {"first": "cat", "probability": 0.5}, (area,))
+    loud = replace(mute, numbers=(replace(area, said=True),))
+    for code, ending in (("en", " Area with half of the evidence: 12.5 %."), ("zh", "：12.5%。")):
+        speaker = speaker_of(code)
+        assert said(loud, speaker).endswith(ending)
+        assert said(loud, speaker).startswith(said(mute, speaker))
+        assert said(mute, speaker).count("12.5") == 0

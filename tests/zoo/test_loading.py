@@ -338,6 +338,7 @@ def test_fields_of_the_preprocessing_are_changed_one_by_one():
 
 
 def test_gray_networks_of_timm():
+    pytest.importorskip("timm", reason="timm is an extra")
     net = pl.load("timm:resnet10t", in_chans=1, num_classes=2)
     assert net.input_shape[0] == net.preprocess.channels == len(net.preprocess.mean) == 1
     assert pl.attribute(net, np.zeros((64, 64), np.uint8), "gradcam", target=0)

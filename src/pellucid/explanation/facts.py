@@ -31,6 +31,7 @@ class Quantity:
         kind: of value, which decides how it is printed.
         about: what it is about, by the blanks of its label: names of classes, parts and layers, indices, counts.
         spread: how far it varies (a standard error), which decides how many digits are printed; None where nothing is known.
+        said: whether the text ends with it, as a sentence of its own; most numbers are in its phrase, or beside it.
     """
 
     key: str
@@ -38,6 +39,7 @@ class Quantity:
     kind: Kind
     about: Mapping[str, Any] = field(default_factory=dict)
     spread: float | None = None
+    said: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, with what it measures in English."""

@@ -11,7 +11,7 @@ from pellucid.speech.brief_chinese import BriefChinese
 from pellucid.speech.english import English, Named, Speaking
 from pellucid.speech.labels import CHINESE
 from pellucid.speech.pages_chinese import PAGE
-from pellucid.speech.speaking import Left
+from pellucid.speech.speaking import Left, Quantity
 
 UNREADABLE = {
     "negative": "所有证据都不支持该类别",
@@ -48,6 +48,9 @@ class Chinese(BriefChinese, English):
 
     def bracketed(self, label: str) -> str:
         return self.name(label).replace("（", "［").replace("）", "］")
+
+    def number(self, quantity: Quantity) -> str:
+        return f"{text.name(self.label(quantity))}：{text.name(self.value(quantity))}。"
 
     def prediction(self, first: str, probability: float) -> str:
         return f"分类结果为**{self.name(first)}**（{self.share(probability)}）。"

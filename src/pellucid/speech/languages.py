@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from pellucid.core.registry import UnknownNameError, suggest
 from pellucid.speech.chinese import Chinese
 from pellucid.speech.english import English
-from pellucid.speech.speaking import Speaker
+from pellucid.speech.speaking import Quantity, Speaker
 
 LANGUAGES: Mapping[str, type[English]] = {each.code: each for each in (English, Chinese)}
+
+
+class Numbered(Quantity, Protocol):
+    """A number of a clause."""
+
+    @property
+    def said(self) -> bool:
+        """Whether the text ends with it."""
 
 
 class Spoken(Protocol):
@@ -23,6 +31,10 @@ class Spoken(Protocol):
     @property
     def facts(self) -> Mapping[str, Any]:
         """Its arguments."""
+
+    @property
+    def numbers(self) -> Sequence[Numbered]:
+        """What it rests on."""
 
 
 def check_language(code: str) -> str:
@@ -51,5 +63,6 @@ def speaker_of(code: str, names: Mapping[str, str] | None = None) -> English:
 
 
 def said(clause: Spoken, speaker: Speaker) -> str:
-    """A clause in the speaker's language, with its marks (`pellucid.speech.text`)."""
-    return str(getattr(speaker, clause.phrase)(**clause.facts))
+    """A clause in the speaker's language, with its marks (`pellucid.speech.text`), and the numbers that are said behind it."""
+    numbers = [speaker.number(quantity) for quantity in clause.numbers if quantity.said]
+    return speaker.gap.join([str(getattr(speaker, clause.phrase)(**clause.facts)), *numbers])

@@ -155,6 +155,11 @@ class Speaker:
             return text.number(int(value))
         return text.measured(value, quantity.spread)
 
+    def number(self, quantity: Quantity) -> str:
+        """A number as a sentence of its own: "Area of the regions: 12.0 %."."""
+        label = text.name(self.label(quantity))
+        return f"{label[:1].upper()}{label[1:]}: {text.name(self.value(quantity))}."
+
     def unit(self, layer: str, unit: int, stressed: bool = False) -> str:
         """The number of a unit, which says of which unit it speaks."""
         return text.mention(text.bold(str(unit)) if stressed else str(unit), "unit", layer, unit)
