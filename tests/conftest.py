@@ -18,8 +18,11 @@ from hypothesis import HealthCheck, settings
 sys.path.insert(0, str(Path(__file__).parents[1]))
 torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
 
-# whole networks, processes, browsers, trainings and studies: seconds each
-THOROUGH = ("browser", "conformance", "golden", "studies", "benchmarks", "test_cli")
+# whole networks, processes, browsers, trainings and studies: seconds each, and most of the suite's time
+THOROUGH = (
+    "browser/", "conformance/", "golden/", "studies/", "benchmarks/", "training/", "test_cli", "relevance/test_goals",
+    "core/test_precision", "zoo/test_loading", "zoo/test_efficientnet", "interpretable/test_together",
+)  # fmt: skip
 
 # a loaded machine is no fault of a test
 shared = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow], "print_blob": True}
@@ -32,7 +35,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
 def pytest_collection_modifyitems(items):
     root = Path(__file__).parent
     for item in items:
-        if item.path.relative_to(root).parts[0].startswith(THOROUGH):
+        if item.path.relative_to(root).as_posix().startswith(THOROUGH):
             item.add_marker("thorough")
 
 

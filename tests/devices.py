@@ -21,7 +21,9 @@ ACROSS = ("_to_copy", "copy_", "index", "index_put", "index_put_", "_index_put_i
 
 
 class OnApple(torch.Tensor):
-    """A tensor that claims to be on the device."""
+    """A tensor that claims to be on the device; unlike those of the meta device, which lend it their name, it has values."""
+
+    is_meta = False
 
     @staticmethod
     def __new__(cls, inner):

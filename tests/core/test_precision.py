@@ -101,4 +101,4 @@ def test_where_relevance_goes(here, there):
 
 
 def test_an_explanation(there):
-    assert str(pl.explain(there, images(1), normalized=True)).startswith("Classified as class")
+    assert str(pl.explain(there, images(1), normalized=True)).startswith("class ")

@@ -11,7 +11,7 @@ from pellucid.core.capture import capture
 from pellucid.core.geometry import Geometry
 from pellucid.core.layers import Layer
 from pellucid.dissection import dissect, tensors
-from pellucid.dissection.kernels import mask_counts
+from pellucid.dissection.kernels import Found, Grid, Targets, mask_counts
 from pellucid.dissection.placement import Placement
 from pellucid.dissection.shards import Cells
 
@@ -95,19 +95,15 @@ def test_pixels_at_the_threshold_are_outside():
     layer = Layer("layer", "Conv2d", (1, 5, 5), Geometry((4.0, 4.0), (3.5, 3.5), (10.0, 10.0)))
     placement = Placement.of(layer, (24, 24), (12, 12))
     rows, columns = placement.rows, placement.columns
+    grid = Grid(12, 5, rows.begins, rows.fraction, columns.begins, columns.fraction)
     planes = torch.randn(200, 5, 5, generator=torch.Generator().manual_seed(0))
     for plane in planes:
         limit = plane[-1, -1].reshape(1)
         expected = tensors.masks(plane[None], limit[:, None], placement)[0, 0].numpy()
-        found, codes, none = (
-            np.zeros((12, 12), np.bool_),
-            np.zeros((1, 12, 12), np.int64),
-            np.zeros(1, np.int64),
-        )
-        mask_counts(
-            plane.flatten().numpy(), np.arange(25), 5, rows.begins, rows.fraction, columns.begins, columns.fraction,
-            limit.numpy(), codes, none, none, np.zeros((1, 1), np.int64), np.zeros(1, np.int64), found,
-        )  # fmt: skip
+        found, none = np.zeros((12, 12), np.bool_), np.zeros(1, np.int64)
+        targets = Targets(limit.numpy(), np.zeros((1, 12, 12), np.int64), none, none)
+        sums = Found(np.zeros((1, 1), np.int64), np.zeros(1, np.int64), found)
+        mask_counts(plane.flatten().numpy(), np.arange(25), grid, targets, sums)
         np.testing.assert_array_equal(found, expected)
         assert not found[-2:, -2:].any()
 

@@ -108,7 +108,9 @@ def test_targets_by_class_by_image_predicted_and_by_function():
 
 
 def test_the_negative_class_of_a_single_logit_has_the_opposite_effects():
-    net, listed = linear(outputs=1), scenes(2)
+    preprocess = Preprocess.scenes(SIDE)
+    net = pl.load(Linear(1), head="binary", preprocess=preprocess, input_shape=(3, SIDE, SIDE))
+    listed = scenes(2)
     net.module.weight.weight.data.mul_(0.01)
     for shown, no, yes in zip(
         listed, iv.part_effects(net, listed, 0), iv.part_effects(net, listed, 1), strict=True

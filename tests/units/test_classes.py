@@ -1,5 +1,6 @@
 """Class scores: their twin, comparison with other classes, files, orders of deletion, and what is refused."""
 
+from dataclasses import replace
 from decimal import MAX_EMAX, MIN_EMIN, Decimal, localcontext
 
 import numpy as np
@@ -14,8 +15,9 @@ from tests.reference.models import Plain, lively
 from torch import nn
 
 import pellucid as pl
+from pellucid.core.registry import create
 from pellucid.units import class_importance, load_class_scores
-from pellucid.units.classes import ScoresError
+from pellucid.units.classes import ScoresError, class_scores_of
 from pellucid.units.deletion import correct_without, selectivity
 from pellucid.units.orders import deletion_order
 from pellucid.units.rivals import against_rivals
@@ -176,9 +178,17 @@ def test_scores_that_are_not_finite_are_named(net, x):
     spoiled[2] = 1e308
     with pytest.raises(
         ValueError,
-        match=r"finite scores of `gradient-x-activation` at `relu2`, got others for 1 of 7 images \(2\)",
+        match=r"Expected finite class scores from `Plain`, got NaN or infinity in .* for image 2 of 7",
     ):
         class_importance(net, spoiled, LABELS, "relu2", "gradient-x-activation", normalized=True)
+    criterion = create("neurons", "gradient-x-activation")
+    each = [pl.neurons(net, image[None], "relu2", None, criterion, normalized=True) for image in x]
+    each[2] = replace(each[2], values=each[2].values * torch.nan)
+    with pytest.raises(
+        ValueError,
+        match=r"finite scores of `gradient-x-activation` at `relu2`, got others for 1 of 7 images \(2\)",
+    ):
+        class_scores_of(net, each, LABELS, criterion)
 
 
 def test_one_channel_and_one_class():
