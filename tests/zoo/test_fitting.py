@@ -68,6 +68,7 @@ def test_wrappers_inside_a_network(state, tmp_path):
         {"criterion.weight": torch.ones(5)},
         {"loss_fn.pos_weight": torch.ones(5)},
         {"arcface.weight": torch.ones(5, 24)},
+        {"metric_fc.weight": torch.ones(5, 24)},
         {"train_acc.correct": torch.tensor(3)},
         {"n_averaged": torch.tensor(7)},
         {"classifier.total_ops": torch.zeros(1, dtype=torch.float64)},
@@ -101,6 +102,17 @@ def test_a_whole_training_checkpoint(state, tmp_path):
         "of a library": tmp_path,
     }
     assert same(fitted(content, tmp_path)[0], state)
+
+
+def test_counts_that_were_averaged(state, tmp_path):
+    averaged = {
+        key: value.float() if key.endswith("num_batches_tracked") else value for key, value in state.items()
+    }
+    module, notes = fitted(averaged, tmp_path)
+    assert notes == ()
+    own = module.state_dict()
+    assert all(torch.equal(own[key], value) for key, value in state.items() if "num_batches" not in key)
+    assert own["features.1.num_batches_tracked"].dtype == torch.int64
 
 
 def test_the_network_itself_before_its_average(state, tmp_path):

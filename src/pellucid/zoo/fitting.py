@@ -25,8 +25,8 @@ _WRAPPERS = re.compile(
 )
 # what losses, averages and counters leave beside a network's weights, at the outer end of a name or at its inner one
 _LEFTOVERS = re.compile(
-    r"(?:(?:criterion|criterions|loss|losses|loss_\w+|\w*_loss|\w*_criterion|arc_?face\w*|cos_?face\w*|arc_?margin\w*|margin\w*"
-    r"|metric|metrics|\w*_metrics?|train_\w+|val_\w+|valid_\w+|test_\w+|\w*accuracy\w*|\w*_acc|acc|f1\w*|auroc\w*|confusion\w*"
+    r"(?:(?:criterion\w*|loss\w*|\w*_loss|\w*_criterion|arc_?face\w*|cos_?face\w*|arc_?margin\w*|margin\w*"
+    r"|metrics?|metric_\w+|\w*_metrics?|train_\w+|val_\w+|valid_\w+|test_\w+|\w*accuracy\w*|\w*_acc|acc|f1\w*|auroc\w*|confusion\w*"
     r"|optimizer\w*|scheduler\w*|ema_\w+|\w+_ema|ema|averager?)\..*"
     r"|n_averaged|num_updates|decay|steps?|global_step|iterations?|epochs?|pos_weights?|class_weights?|\w*loss_weights?|log_vars?"
     r"|initted|centers|temperature|(?:.*\.)?(?:total_ops|total_params|num_batches_tracked))"
@@ -37,6 +37,8 @@ _FIRST = (
     ("model", "ema"),
     ("net", "ema"),
     ("module", "ema"),
+    ("model", "swa"),
+    ("model", "averaged"),
     ("encoder_q", "encoder_k"),
     ("online", "target"),
 )
@@ -157,9 +159,10 @@ def _under(
     own = {bare.partition(".")[0] for bare in inner}
     for bare, key in inner.items():
         value = outer.get(prefix + bare)
+        if key.endswith("num_batches_tracked") and not _fits(value, wanted[key]):
+            continue  # a count that no answer depends on; averages make a real number of it
         if value is None:
-            if not key.endswith("num_batches_tracked"):
-                match.missing.append(key)
+            match.missing.append(key)
         elif tuple(value.shape) != tuple(wanted[key].shape):
             match.misshapen.append(f"{key} {tuple(value.shape)} for {tuple(wanted[key].shape)}")
         elif not isinstance(value, Tensor) or not _alike(value, wanted[key]):
@@ -190,6 +193,10 @@ def _alike(value: Tensor, wanted: Tensor) -> bool:
     return (first.is_floating_point and second.is_floating_point) or (
         whole and torch.bool not in (first, second)
     )
+
+
+def _fits(value: Tensor | Stored | None, wanted: Tensor) -> bool:
+    return isinstance(value, Tensor) and value.shape == wanted.shape and _alike(value, wanted)
 
 
 def _type(value: Tensor | Stored) -> str:
