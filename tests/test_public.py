@@ -20,7 +20,7 @@ SURFACE = """
     Explanation Geometry Heatmap Layer Network Preprocess Tail Target Trace Unit UnitScores __version__
     UnitTable Visualization attribute capture dissect evaluate explain load names neurons open_concepts read_image
     register visualize
-    decode interpret methods parts patterns propagate train
+    concepts decode interpret methods parts patterns propagate train
 """
 
 

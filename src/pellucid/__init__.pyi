@@ -24,6 +24,7 @@ from .evaluation import evaluate as evaluate
 from .explanation import Explanation as Explanation
 from .explanation import explain as explain
 from .interpretable.parts.measuring import parts as parts
+from .naming.book.finding import concepts as concepts
 from .relevance.walk import propagate as propagate
 from .trainings import train as train
 from .units import neurons as neurons
@@ -51,6 +52,7 @@ __all__ = [
     "__version__",
     "attribute",
     "capture",
+    "concepts",
     "decode",
     "dissect",
     "evaluate",

@@ -28,6 +28,7 @@ COMMANDS = {
     "dissect": "what every unit detects: concepts by overlap, over many labeled pictures",
     "parts": "which object part every filter means, and how steadily it points there",
     "patterns": "channels that are active together in images of a class, in words, numbers and pictures",
+    "concepts": "directions found in your own pictures: examples, words, what they are worth",
     "visualize": "what units and classes want to see: pictures, a contact sheet, how they compare with real ones",
     "evaluate": "how true maps are: methods against each other and against controls, by any metric",
     "train": "embedded classifiers, interpretable networks, IRENet, decoders; all resume and scale out",

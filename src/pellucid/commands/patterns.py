@@ -67,7 +67,7 @@ def run(arguments: Sequence[str]) -> int:
     gathered = gather(options.images or (_SCENES,), recursive=options.recursive)
     for name, reason in (*gathered.failed, *gathered.skipped):
         complain(f"left out {name}: {reason}")
-    sources, read = _readable(gathered.sources)
+    sources, read = readable(gathered.sources)
     labels = given_labels(net, sources) if options.labels == "given" else None
     about = {"name": net.name, "sha256": fingerprint(net.module)}
     with RunDirectory(options.out, "patterns", plain(options), network=about) as directory:
@@ -96,7 +96,7 @@ def _command() -> type[Any]:
     return made
 
 
-def _readable(sources: Sequence[Source]) -> tuple[list[Source], list[Any]]:
+def readable(sources: Sequence[Source]) -> tuple[list[Source], list[Any]]:
     """The sources that can be read, with their pictures; the others are complained of. Raises ValueError where none can."""
     from pellucid.data.pixels import ImageError
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
+import msgspec
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -118,31 +119,21 @@ def concepts(
     strength = torch.from_numpy(made).view(len(seen.names), h, w, -1).movedim(-1, 1)
     worth = _worth(net, name, seen, strength, torch.from_numpy(found), how)
     steady = _steadiness(seen.activations, rows, found, how)
-    facts = [
-        _facts(
-            index,
-            words,
-            worth,
-            steady,
-            _crops(strength[:, index], seen, net.layers_at(seen.size)[name], how.crops),
-        )
-        for index in range(len(found))
-    ]
+    cells = net.layers_at(seen.size)[name]
+    crops = [_crops(strength[:, index], seen, cells, how.crops) for index in range(len(found))]
+    facts = [_facts(index, words, worth, steady, crops[index]) for index in range(len(found))]
     order = sorted(range(len(found)), key=lambda index: -facts[index].share)
     share = explained(_flat(seen.activations), made, found)
+    ordered = torch.from_numpy(found[order])
     book = Book(
-        net.name, fingerprint(net.module), name, how.method, torch.from_numpy(found[order]), tuple(facts[index] for index in order),
-        len(seen.names), share, seen.notes,
+        net.name, fingerprint(net.module), name, how.method, ordered, tuple(facts[index] for index in order), len(seen.names),
+        share, seen.notes,
     )  # fmt: skip
     return book if words.given is None else with_names(book, words.given)
 
 
 def with_names(book: Book, given: GivenNames) -> Book:
     """The book with the names that its user gave its concepts."""
-    from dataclasses import replace
-
-    import msgspec
-
     named = tuple(
         msgspec.structs.replace(facts, given=given.concept(book.fingerprint, index))
         for index, facts in enumerate(book.concepts)
@@ -252,12 +243,9 @@ def _worth(
         other = torch.einsum("chw,ck->ckhw", strength[place], other / other.norm(dim=1, keepdim=True)).to(
             parts
         )
+        empty = torch.zeros_like(tail.activation)
         with torch.no_grad():
-            outputs = tail(
-                torch.cat(
-                    [tail.activation - parts, tail.activation - other, torch.zeros_like(tail.activation)]
-                )
-            )
+            outputs = tail(torch.cat([tail.activation - parts, tail.activation - other, empty]))
         score = trace.target.score(tail.output)[0]
         scores = torch.stack([trace.target.score(row[None])[0] for row in outputs])
         whole = score - scores[-1]
@@ -280,8 +268,8 @@ def _facts(
     naming = words.losses(worth.loss[index], False)
     seeds, halves = steady[index]
     return Facts(
-        naming.classes, naming.broader, crops, float(worth.share[index]), float(worth.estimate[index]), float(worth.control[index]),
-        worth.pictures, seeds, halves,
+        naming.classes, naming.broader, crops, float(worth.share[index]), float(worth.estimate[index]),
+        float(worth.control[index]), worth.pictures, seeds, halves,
     )  # fmt: skip
 
 
