@@ -33,7 +33,6 @@ import kit
 import words_measures as measures
 import words_units
 from pellucid.naming import vocabulary
-from pellucid.naming.calibration import FITTED
 from words_data import NETWORKS, labeled, network, photographs
 from words_features import of_labeled, of_photograph
 from words_report import page
@@ -211,10 +210,9 @@ def main() -> None:
         torch.set_num_threads(1)
         found = {name: of_network(name, given, assets) for name in given.networks}
         calibration = measures.fitted({name: each["candidates"]["tuning"] for name, each in found.items()})
-        shipped = {key: getattr(FITTED, key) for key in ("bias", "mass", "count", "top", "area")}
         stored = {
             "metadata": kit.metadata(CODE, given, leave=("report", "work")),
-            "calibration": {**vars(calibration), "shipped": shipped},
+            "calibration": vars(calibration),
             "networks": {name: summary(each, calibration) for name, each in found.items()},
             "units": kit.step(given.work, "units", lambda: kit.plain(words_units.measured(assets))),
         }
