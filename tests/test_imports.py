@@ -107,3 +107,54 @@ def test_no_file_is_too_long():
     assert not {
         path.name: count for path in ROOT.rglob("*.py") if (count := len(path.read_text().splitlines())) > 400
     }
+
+
+# Circles of files, each closed by an import inside a function: a convenience of the public surface.
+CIRCLES = [
+    {
+        "world.backgrounds",
+        "world.dice",
+        "world.render",
+        "world.scene",
+        "world.stuff",
+    },  # a scene paints itself
+    {"core.network", "zoo.loading"},  # a name wherever a network is expected
+]
+
+
+def arrows():
+    """Module → modules of the package it imports, inside functions too; type checking aside."""
+    files = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in ROOT.rglob("*.py")}
+    modules = {name.removesuffix(".__init__"): path for name, path in files.items()}
+    found = {}
+    for name, path in modules.items():
+        package = name.split(".") if path.name == "__init__.py" else name.split(".")[:-1]
+        targets = set()
+
+        def visit(node, package=package, targets=targets):
+            for child in ast.iter_child_nodes(node):
+                if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+                    continue
+                if isinstance(child, ast.ImportFrom):
+                    base = (child.module or "").removeprefix("pellucid").strip(".")
+                    if child.level:
+                        above = package[: len(package) - child.level + 1]
+                        base = ".".join([*above, *filter(None, [child.module])])
+                    elif not (child.module or "").startswith("pellucid"):
+                        continue
+                    for alias in child.names:
+                        full = f"{base}.{alias.name}".strip(".")
+                        targets.add(full if full in modules else base)
+                visit(child, package, targets)
+
+        visit(ast.parse(path.read_text(encoding="utf-8")))
+        found[name] = (targets & modules.keys()) - {name}
+    return found
+
+
+def test_no_circle_of_files():
+    import networkx
+
+    graph = networkx.DiGraph((here, there) for here, targets in arrows().items() for there in targets)
+    circles = [part for part in networkx.strongly_connected_components(graph) if len(part) > 1]
+    assert sorted(map(sorted, circles)) == sorted(map(sorted, CIRCLES))

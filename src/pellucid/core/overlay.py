@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from pellucid.core.results import Heatmap
+if TYPE_CHECKING:
+    from pellucid.core.results import Heatmap
 
 # eleven points of a dark-to-bright scale that also rises in lightness when printed in gray
 _SCALE = np.array(

@@ -42,6 +42,7 @@ from pellucid.data.batches import as_batch
 from pellucid.units.criterion import Criterion
 from pellucid.units.orders import deletion_order
 from pellucid.units.rivals import against_rivals
+from pellucid.units.scoring import neurons
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,7 +145,6 @@ def class_importance(
     Raises UnknownNameError or IndexError for an unknown class, ValueError for a class with too few images, a single class to
     be compared, or an image whose scores are not finite.
     """
-    from pellucid.units import neurons
 
     rows = [net.class_index(label) for label in (labels.tolist() if hasattr(labels, "tolist") else labels)]
     chosen = sorted(set(rows)) if classes is None else [net.class_index(each) for each in classes]

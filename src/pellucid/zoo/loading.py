@@ -27,8 +27,8 @@ from pellucid.zoo.zoos import (
     Loaded,
     _build,
     _from_timm,
-    _from_torchvision,
     _outputs,
+    from_torchvision,
     zoo_names,
 )
 
@@ -214,7 +214,7 @@ def _each(values: Any) -> tuple[float, ...]:
 def _by_name(source: str, weights: str | Path | None, classes: Classes, options: dict[str, Any]) -> Loaded:
     zoo, _, name = source.partition(":")
     if name and zoo in ("torchvision", "timm"):
-        build = _from_torchvision if zoo == "torchvision" else _from_timm
+        build = from_torchvision if zoo == "torchvision" else _from_timm
         module, preprocess, found, notes = build(name, weights, options)
         if classes is None and found is None and weights is not None and _outputs(module) == 1000:
             found = "imagenet"

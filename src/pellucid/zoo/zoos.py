@@ -59,7 +59,8 @@ def import_torchvision() -> ModuleType:
         return importlib.import_module("torchvision")
 
 
-def _from_torchvision(name: str, weights: str | Path | None, options: dict[str, Any]) -> Loaded:
+def from_torchvision(name: str, weights: str | Path | None, options: dict[str, Any]) -> Loaded:
+    """A torchvision classifier by its name, with what its weights ask for. Raises as `pellucid.load` does."""
     models = import_torchvision().models
     known = models.list_models(module=models)
     if name not in known:

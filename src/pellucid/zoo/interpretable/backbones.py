@@ -13,6 +13,7 @@ from pellucid.data.preprocess import Preprocess
 from pellucid.zoo import embedded
 from pellucid.zoo.checkpoint import read_state
 from pellucid.zoo.fitting import fit
+from pellucid.zoo.zoos import from_torchvision
 
 ALEXNET = "alexnet-convolutions"
 
@@ -61,8 +62,6 @@ def open_backbone(
     Without ``weights`` the latter two start from random numbers, drawn from ``seed``, as the new head for ``outputs`` does.
     Raises UnknownNameError for another name, CheckpointError for weights that do not fit.
     """
-    from pellucid.zoo.loading import load
-
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(seed)
         if name == ALEXNET:
@@ -72,9 +71,8 @@ def open_backbone(
                 fit(module, {**state, **_of(module, "classifier.")}, weights)
             found = Backbone(name, module, Preprocess(227, 227, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
         elif name in embedded.NAMES or name.startswith("torchvision:"):
-            net = load(name, weights=weights)
             architecture = name.removesuffix("-confounded")
-            found = Backbone(architecture, net.module, net.preprocess)
+            found = Backbone(architecture, *_trained(name, weights))
         else:
             known = (*embedded.NAMES, ALEXNET)
             raise UnknownNameError(
@@ -108,8 +106,6 @@ def replace_head(module: nn.Module, outputs: int) -> None:
 
 def bare(architecture: str, outputs: int) -> Backbone:
     """The network of that architecture and number of outputs, its weights to be loaded."""
-    from pellucid.zoo.loading import load
-
     if architecture in embedded.ARCHITECTURES:
         return Backbone(
             architecture, embedded.ARCHITECTURES[architecture](classes=outputs), Preprocess.scenes()
@@ -117,9 +113,20 @@ def bare(architecture: str, outputs: int) -> Backbone:
     if architecture == ALEXNET:
         return open_backbone(architecture, outputs=outputs)
     with torch.random.fork_rng(devices=()):
-        net = load(architecture)
-        replace_head(net.module, outputs)
-    return Backbone(architecture, net.module, net.preprocess)
+        module, preprocess = _trained(architecture, None)
+        replace_head(module, outputs)
+    return Backbone(architecture, module, preprocess)
+
+
+def _trained(name: str, weights: str | Path | None) -> tuple[nn.Module, Preprocess]:
+    """An embedded network with its weights, or torchvision's with those given, and its preprocessing."""
+    if name in embedded.NAMES:
+        file = Path(weights) if weights is not None else embedded.weights_of(name)
+        module = embedded.architecture(name)()
+        fit(module, read_state(file)[0], file)
+        return module.eval(), Preprocess.scenes()
+    module, preprocess, _, _ = from_torchvision(name.removeprefix("torchvision:"), weights, {})
+    return module.eval(), preprocess or Preprocess.imagenet()
 
 
 def _of(module: nn.Module, prefix: str) -> dict[str, Tensor]:
