@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.dissection.tables import PLAIN, counts_of, same, table_of
 
-from pellucid.data.concepts.base import Concept
+from pellucid.data.concepts.base import Concept, places_of
 from pellucid.dissection.counts import Counts
 from pellucid.dissection.merging import merge
 from pellucid.dissection.storing import load, save, summarized
-from pellucid.dissection.table import Examples, UnitTable, find
+from pellucid.dissection.table import Examples, UnitTable
 
 query, filter_units = UnitTable.query, UnitTable.filter
 
@@ -40,12 +40,12 @@ def test_query_is_every_pair_above_the_minimum(seed, minimum, inclusive, unit):
 
 
 def test_concepts_are_found_by_name_or_synonym():
-    assert find(PLAIN, "wheel") == find(PLAIN, "TYRE") == [0]
-    assert find(PLAIN, "car") == [1]  # a name goes before the synonym of another
-    assert find(PLAIN, "automobile") == [1]
-    assert find(PLAIN, "street lamp") == find(PLAIN, "Street_Lamp") == [2]
-    assert find(PLAIN, "tile") == [3, 4]
-    assert find(PLAIN, "tile", "object") == [4]
+    assert places_of(PLAIN, "wheel") == places_of(PLAIN, "TYRE") == [0]
+    assert places_of(PLAIN, "car") == [1]  # a name goes before the synonym of another
+    assert places_of(PLAIN, "automobile") == [1]
+    assert places_of(PLAIN, "street lamp") == places_of(PLAIN, "Street_Lamp") == [2]
+    assert places_of(PLAIN, "tile") == [3, 4]
+    assert places_of(PLAIN, "tile", "object") == [4]
     table = table_of(4, listed=PLAIN, seed=3)
     assert query(table, concept="tire", minimum=0) == query(table, concept="wheel", minimum=0) != []
     both = query(table, concept="tile", minimum=0)
