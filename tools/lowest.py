@@ -6,7 +6,7 @@ import re
 import tomllib
 from pathlib import Path
 
-TESTS = "pytest", "pytest-timeout", "pytest-xdist", "hypothesis", "beartype", "scikit-learn"
+TESTS = "pytest", "pytest-timeout", "pytest-xdist", "hypothesis", "beartype"
 
 
 def lowest() -> list[str]:
