@@ -24,7 +24,7 @@ ORDER = [
     {"naming"},
     {"report"},
     {"explanation"},
-    {"commands", "web"},
+    {"commands", "web", "loading", "semantics"},  # the last two: earlier names, for scripts of users
     {"cli"},
     {"__init__"},
 ]

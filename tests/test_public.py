@@ -175,3 +175,14 @@ def test_examples_run(example):
     printed = []
     runner = doctest.DocTestRunner(optionflags=doctest.IGNORE_EXCEPTION_DETAIL)
     assert runner.run(example, out=printed.append).failed == 0, "".join(printed)
+
+
+def test_earlier_names_of_modules_lead_to_them():
+    import pellucid.loading
+    import pellucid.semantics
+    from pellucid import explanation
+    from pellucid.zoo import loading, zoos
+
+    assert pellucid.semantics is explanation
+    assert pellucid.loading.load is loading.load
+    assert pellucid.loading.import_torchvision is zoos.import_torchvision

@@ -289,7 +289,8 @@ def test_forms_without_layers_are_refused():
     ):
         load(torch.jit.trace(module, images(1)))
     with pytest.raises(
-        TypeError, match=r"got an exported program, which has no layers any more; try the module it was"
+        TypeError,
+        match=r"got an exported program, whose operations have other names and no rules; try the module it was",
     ):
         load(torch.export.export(module, (images(1),)))
     with pytest.raises(TypeError, match=r"^Expected an nn\.Module, got int"):
@@ -339,3 +340,17 @@ def test_what_a_module_packs_is_no_weight():
     module[0].weight.data[0, 0, 0, 0] = torch.nan
     with pytest.raises(ValueError, match="got NaN or infinity in 1 of"):
         load(module)
+
+
+def test_weights_that_change_in_between_are_said_in_words():
+    module = Small().eval()
+    net = load(module)
+
+    def trained(scores):
+        with torch.no_grad():
+            for weight in module.parameters():
+                weight.mul_(1.01)
+        return scores[:, 0]
+
+    with pytest.raises(ValueError, match=r"to stay as it is while it is explained, got values that changed"):
+        pl.attribute(net, images(1), "gradcam", target=trained, normalized=True)

@@ -384,3 +384,76 @@ def test_a_loaded_network_is_passed_through(net):
         TypeError, match=r"^Expected a loaded network as it is, got classes too; load its module anew"
     ):
         pl.load(net, classes=NAMES)
+
+
+def small(channels=3, *end):
+    return nn.Sequential(
+        nn.Conv2d(channels, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+        nn.Linear(4, 3), *end,
+    ).eval()  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+def test_a_part_that_hides_its_layers_is_named_with_what_to_do():
+    image = torch.randn(1, 3, 16, 16)
+    network = small()
+    traced = nn.Sequential(torch.jit.trace(network[:4], image), *network[4:])
+    with pytest.raises(
+        ValueError, match=r"`0` is compiled by TorchScript; try the module it was made from\.$"
+    ):
+        pl.attribute(pl.load(traced, input_shape=(3, 16, 16)), image, "gradcam", normalized=True)
+
+
+@pytest.mark.filterwarnings("ignore")  # torch's own, of exporting
+def test_exported_programs_are_refused_in_every_form():
+    network = small()
+    program = torch.export.export(network, (torch.randn(1, 3, 16, 16),))
+    flat, nested = program.module(), torch.export.unflatten(program)
+    for form in (program, flat, nested, nn.Sequential(nested, nn.Identity())):
+        with pytest.raises(TypeError, match=r"^Expected a module of Python code, got an exported program"):
+            pl.load(form, input_shape=(3, 16, 16))
+    assert len(pl.load(torch.fx.symbolic_trace(network), input_shape=(3, 16, 16)).layers) > 1
+
+
+@pytest.mark.filterwarnings("ignore")  # torch's own, of quantization
+def test_a_network_of_integers_is_refused_by_its_module():
+    from torch.ao.quantization import QuantWrapper, convert, get_default_qconfig, prepare
+
+    wrapped = QuantWrapper(small())
+    wrapped.qconfig = get_default_qconfig(torch.backends.quantized.engine)
+    ready = prepare(wrapped)
+    ready(torch.randn(1, 3, 16, 16))
+    with pytest.raises(
+        ValueError, match=r"computes with integers; try the network before it was quantized\.$"
+    ):
+        pl.load(convert(ready), input_shape=(3, 16, 16))
+
+
+def test_complex_class_scores_are_refused():
+    class Complex(nn.Module):
+        def forward(self, x):
+            return torch.complex(x, x)
+
+    net = pl.load(small(3, Complex()), input_shape=(3, 16, 16))
+    for target in (None, 1):
+        with pytest.raises(ValueError, match=r"^Expected real class scores from `Sequential`, got complex"):
+            pl.attribute(net, torch.randn(1, 3, 16, 16), "gradcam", target=target, normalized=True)
+
+
+def test_one_layer_is_asked_for_where_one_is_taken():
+    net = pl.load(small(), input_shape=(3, 16, 16))
+    with pytest.raises(ValueError, match=r"^Expected one layer, got 2 \(`1`, `3`\)"):
+        pl.neurons(net, torch.randn(1, 3, 16, 16), layer=["1", "3"], normalized=True)
+
+
+@pytest.mark.parametrize("channels", [2, 4, 13])
+def test_pictures_for_any_number_of_channels(channels, tmp_path):
+    net = pl.load(small(channels), input_shape=(channels, 16, 16))
+    painted = pl.visualize(net, pl.Unit("1", 0), steps=2, progress=False)
+    assert {picture.mode for picture in painted.pictures} == {"RGB"}
+    assert f"of its {channels} channels" in " ".join(painted.notes)
+    painted.save(tmp_path)
+    images = torch.randn(1, channels, 16, 16)
+    heatmap = pl.attribute(net, images, "gradcam", target=0, normalized=True)["3"]
+    with pytest.raises(ValueError, match=r"^Expected a picture to draw the map of `3` on"):
+        heatmap.overlay()

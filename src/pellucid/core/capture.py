@@ -212,6 +212,12 @@ def differentiated(net: Network, layers: Iterable[str]) -> Iterator[None]:
     except RuntimeError as error:
         if "Inference tensors cannot be saved" in str(error) or "does not have a grad_fn" in str(error):
             raise no_gradient(net, layers) from error
+        if "modified by an inplace operation" in str(error):
+            raise ValueError(
+                f"Expected `{net.name}` to stay as it is while it is explained, got values that changed between its forward and "
+                "backward pass (a training step in another thread, or an operation in place); try between two steps, or "
+                "`copy.deepcopy(module)`."
+            ) from error
         raise
 
 

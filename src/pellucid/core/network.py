@@ -25,7 +25,7 @@ from pellucid.core.registry import UnknownNameError, suggest
 from pellucid.core.running import habits_of, standing, undisturbed
 from pellucid.core.target import Column, Target, plain_target
 from pellucid.core.target import TargetLike as TargetLike
-from pellucid.core.wrappers import unwrapped
+from pellucid.core.wrappers import unwatchable, unwrapped
 
 if TYPE_CHECKING:
     from pellucid.data.preprocess import Preprocess
@@ -155,11 +155,10 @@ class Network:
         """The end of every resolution stage, shallow to deep."""
         stages = self.layers.stages
         if not stages:
+            hint = unwatchable(self.module) or "try naming layers yourself (`pellucid models --layers`)"
             raise ValueError(
-                f"Expected a convolutional network, got `{self.name}`, in which no module gives a "
-                "spatial map "
-                "[batch channel h w] over several cells; try naming layers yourself (`pellucid models "
-                "--layers`)."
+                f"Expected a convolutional network, got `{self.name}`, in which no module gives a spatial map "
+                f"[batch channel h w] over several cells; {hint}."
             )
         return stages
 
@@ -360,8 +359,7 @@ class Network:
                 got = "x".join(map(str, (self.input_shape[0], *size)))
                 raise ValueError(
                     f"Expected `{self.name}` to accept an input of {got}, got {type(error).__name__}: "
-                    f"{error}; "
-                    "try `input_shape=(channels, height, width)` or another size."
+                    f"{error}; {unwatchable(self.module) or 'try `input_shape=(channels, height, width)` or another size'}."
                 ) from error
         return self._layers[size]
 

@@ -75,6 +75,11 @@ def choice(again: Callable[[], Any], classes: int | None) -> tuple[str | int, st
 
 def check_scores(output: Tensor, name: str) -> None:
     """Raises OutputError where class scores [batch classes] are NaN or infinite."""
+    if output.is_complex():
+        raise OutputError(
+            f"Expected real class scores from `{name}`, got complex ones ({output.dtype}); try `output=` with a function that "
+            "makes them real, such as `lambda out: out.abs()`."
+        )
     finite = torch.isfinite(output)
     if bool(finite.all()):
         return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import nn
+from torch import fx, nn
 
 # By the name of a wrapper's class, the attribute that holds the module; by name, since importing them takes seconds.
 WRAPPERS = {
@@ -52,8 +52,37 @@ def refuse_compiled(module: Any) -> None:
             "whose layers cannot be watched; try the module it was made from, with "
             "`module.load_state_dict(this.state_dict())`."
         )
-    if "ExportedProgram" in names:
+    if "ExportedProgram" in names or (
+        isinstance(module, nn.Module) and any(map(_is_exported, module.modules()))
+    ):
         raise TypeError(
-            "Expected a module of Python code, got an exported program, which has no layers any more; try the module it was "
-            "exported from, or `torch.export.unflatten(program)`."
+            "Expected a module of Python code, got an exported program, whose operations have other names and no rules; try the "
+            "module it was exported from, with `module.load_state_dict(program.state_dict)`."
         )
+
+
+def _is_exported(module: nn.Module) -> bool:
+    """Is it a graph of ATen's operations, as ``torch.export`` and ``unflatten`` make them?"""
+    kind = type(module)
+    if kind.__name__ in ("UnflattenedModule", "InterpreterModule"):
+        return kind.__module__.startswith("torch.export")
+    graph = module.graph if kind.__name__.startswith("GraphModule") else None
+    calls = (
+        [node for node in graph.nodes if node.op == "call_function"] if isinstance(graph, fx.Graph) else []
+    )
+    return bool(calls) and any(type(node.target).__name__ == "OpOverload" for node in calls)
+
+
+def unwatchable(module: nn.Module) -> str:
+    """The parts of a network in which no layer can be watched, and what to do; empty where there are none.
+
+    They need not matter (a scripted head behind the layers does not): for errors only, where it went wrong.
+    """
+    for name, child in module.named_modules():
+        kind = type(child)
+        part = f"`{name}`" if name else "it"
+        if any(each.__name__ == "ScriptModule" for each in kind.__mro__):
+            return f"{part} is compiled by TorchScript; try the module it was made from"
+        if ".quantized" in kind.__module__ and hasattr(child, "scale"):
+            return f"{part} ({kind.__name__}) computes with integers; try the network before it was quantized"
+    return ""

@@ -44,6 +44,16 @@ def as_layers(net: Network, batch: Tensor, layers: LayerLike | Sequence[LayerLik
     return tuple(known[name] for name in names)
 
 
+def as_layer(net: Network, batch: Tensor, layer: LayerLike | None) -> Layer:
+    """One layer, the last one of the default layers for None; see `as_layers`. Raises ValueError for several."""
+    layers = as_layers(net, batch, net.default_layers[-1] if layer is None else layer)
+    if len(layers) > 1:
+        raise ValueError(
+            f"Expected one layer, got {len(layers)} ({', '.join(f'`{each.name}`' for each in layers)}); try one after the other."
+        )
+    return layers[0]
+
+
 def traces(
     net: Network,
     batch: Float[Tensor, "batch channel height width"],

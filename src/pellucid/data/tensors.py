@@ -32,7 +32,10 @@ def check_layout(tensor: Tensor, channels: int) -> None:
     """ImageError unless the shape is [..., channels, h, w] and not empty."""
     if tensor.ndim >= 3 and tensor.shape[-3] == channels and tensor.numel():
         return
-    hint = f"channels={tensor.shape[-3]} in the Preprocess" if tensor.ndim >= 3 else "to add the missing axes"
+    hint = "to add the missing axes"
+    if tensor.ndim >= 3:
+        given = tensor.shape[-3]
+        hint = f"one of {channels} channels, or for a network that takes {given} channels={given} in the Preprocess"
     if tensor.ndim >= 3 and tensor.shape[-1] == channels:
         hint = "tensor.movedim(-1, -3), for the channels seem to come last"
     if not tensor.numel():

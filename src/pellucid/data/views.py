@@ -29,7 +29,7 @@ class Views:
     def seen(self, image: int = 0) -> Image.Image | None:
         """The picture the network saw, RGB; None where its channels are neither gray nor RGB."""
         pixels = self.batch[image].detach().to("cpu", torch.float32)
-        if pixels.shape[0] != self.preprocess.channels:
+        if pixels.shape[0] != self.preprocess.channels or pixels.shape[0] not in (1, 3):
             return None
         values = self.preprocess.denormalize(pixels).mul(255).round().to(torch.uint8).permute(1, 2, 0).numpy()
         return Image.fromarray(np.repeat(values, 3, axis=2) if values.shape[2] == 1 else values)

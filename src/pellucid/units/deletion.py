@@ -17,7 +17,7 @@ from pellucid.core.network import Network
 from pellucid.core.precision import exact
 from pellucid.core.results import UnitScores
 from pellucid.core.tail import Tail
-from pellucid.data.batches import as_batch, as_layers
+from pellucid.data.batches import as_batch, as_layer
 from pellucid.units.absence import absent
 
 
@@ -39,7 +39,7 @@ def correct_without(
     labels than of images; IndexError for units the layer does not have.
     """
     batch = as_batch(net, images, normalized)
-    (place,) = as_layers(net, batch, layer or net.default_layers[-1])
+    place = as_layer(net, batch, layer)
     listed = _listed(order)
     steps = [int(n) for n in counts]
     if any(not 0 <= n <= len(listed) for n in steps):

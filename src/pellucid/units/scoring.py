@@ -13,7 +13,7 @@ from pellucid.core.layers import LayerLike
 from pellucid.core.network import NetworkLike, TargetLike, as_network
 from pellucid.core.registry import create
 from pellucid.core.results import UnitScores
-from pellucid.data.batches import as_batch, as_layers, traces
+from pellucid.data.batches import as_batch, as_layer, traces
 from pellucid.units.criterion import Criterion
 
 
@@ -60,7 +60,7 @@ def neurons(
     net = as_network(net)
     made: Criterion = create("neurons", criterion, **parameters)
     batch = as_batch(net, images, normalized)
-    (place,) = as_layers(net, batch, net.default_layers[-1] if layer is None else layer)
+    place = as_layer(net, batch, layer)
     wanted = () if made.needs == "passes" else (place.name,)
     values: list[Tensor] = []
     named: list[str] = []

@@ -116,7 +116,7 @@ def visualize(
     extent = _extent(net, size)
     layers = net.layers_at(extent)
     objectives = [one.bound(net, lambda layer: layers.find(layer)[0]) for one in listed(what)]
-    notes = _too_small(net, objectives, extent)
+    notes = _too_small(net, objectives, extent) + _partly_shown(net.input_shape[0])
     real = as_real(net, images, normalized) if certify or images is not None else None
     shown = None if real is None else net.preprocess.denormalize(real)
     plan = {
@@ -233,6 +233,15 @@ def _extent(net: Network, size: int | tuple[int, int] | None) -> tuple[int, int]
     if len(extent) != 2 or min(extent) < _SMALLEST:
         raise ValueError(f"Expected a size of at least {_SMALLEST} × {_SMALLEST} pixels, got {size}.")
     return int(extent[0]), int(extent[1])
+
+
+def _partly_shown(channels: int) -> tuple[str, ...]:
+    """A note where a picture of the network's channels is more than its three, or one, that can be looked at."""
+    if channels in (1, 3):
+        return ()
+    return (
+        f"{'3' if channels > 3 else '1'} of its {channels} channels {'are' if channels > 3 else 'is'} shown",
+    )
 
 
 def _too_small(net: Network, objectives: Sequence[Objective], extent: tuple[int, int]) -> tuple[str, ...]:

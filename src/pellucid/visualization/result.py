@@ -189,7 +189,9 @@ def _number(value: float) -> float | None:
 
 
 def as_rgb(pictures: Tensor) -> Float[Tensor, "batch 3 height width"]:
-    """Float32 on the processor, gray pictures with three equal channels."""
+    """Float32 on the processor: gray as three equal channels, the first three of more, of two the first, as gray."""
+    channels = pictures.shape[1]
+    pictures = pictures[:, :3] if channels >= 3 else pictures[:, :1]
     return pictures.detach().cpu().float().expand(-1, 3, -1, -1).contiguous()
 
 

@@ -27,7 +27,7 @@ from pellucid.core.progress import bar, each
 from pellucid.core.registry import suggest
 from pellucid.core.steps import Steps
 from pellucid.core.storage import fingerprint
-from pellucid.data.batches import as_batch, as_layers, traces
+from pellucid.data.batches import as_batch, as_layer, traces
 from pellucid.units.patterns.patterns import Pattern, Patterns, Summary
 from pellucid.units.patterns.rules import Counter, Found, Rows, search
 from pellucid.units.patterns.settings import Mining
@@ -89,7 +89,7 @@ def patterns(
     net = as_network(net)
     chosen = _settings(settings, parameters)
     batch = as_batch(net, images, normalized)
-    (place,) = as_layers(net, batch, net.default_layers[-1] if layer is None else layer)
+    place = as_layer(net, batch, layer)
     _check_layer(place, chosen)
     plan: dict[str, Any] = {"layer": place.name, "batch_size": batch_size, "where": chosen.where}
     if folder is not None:
