@@ -67,7 +67,7 @@ def _is_exported(module: nn.Module) -> bool:
     if kind.__name__ in ("UnflattenedModule", "InterpreterModule"):
         return kind.__module__.startswith("torch.export")
     graph = module.graph if kind.__name__.startswith("GraphModule") else None
-    calls = (
+    calls: list[fx.Node] = (
         [node for node in graph.nodes if node.op == "call_function"] if isinstance(graph, fx.Graph) else []
     )
     return bool(calls) and any(type(node.target).__name__ == "OpOverload" for node in calls)
