@@ -457,3 +457,14 @@ def test_pictures_for_any_number_of_channels(channels, tmp_path):
     heatmap = pl.attribute(net, images, "gradcam", target=0, normalized=True)["3"]
     with pytest.raises(ValueError, match=r"^Expected a picture to draw the map of `3` on"):
         heatmap.overlay()
+
+
+def test_scores_cast_to_float64_are_not_taken_for_coupled():
+    class Double(nn.Module):
+        def forward(self, x):
+            return x.double()
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        net = pl.load(small(3, Double()), input_shape=(3, 32, 32))
+    assert not [note for note in net.notes if "other images" in note]

@@ -57,10 +57,11 @@ def answers(run: Callable[[Tensor], Tensor], shape: tuple[int, ...], like: Tenso
     """
     noise = torch.randn(2, *shape, generator=torch.Generator().manual_seed(0)).to(like)
     try:
-        both, first = run(noise), run(noise[:1])
+        # scores cast to float64 behind a float32 network are as rough as it is
+        both, first = run(noise).to(like.dtype), run(noise[:1]).to(like.dtype)
         if alike(both[:1], first):
             return Answers(both)
-        return Answers(both, (COUPLED if alike(both, run(noise)) else RANDOM,))
+        return Answers(both, (COUPLED if alike(both, run(noise).to(like.dtype)) else RANDOM,))
     except Exception:  # whatever it is, it will be said of a real image
         return Answers()
 
