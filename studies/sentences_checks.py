@@ -66,7 +66,7 @@ class Anew:
         regions = {
             name: region.mask
             for name, region in explained.regions.items()
-            if name not in ("object", "surroundings")
+            if name not in ("object", "surroundings") and not name.isdigit()  # those of the short sentence
         }
         thing = explained.regions.get("object")
         self.regions, self.thing = regions, None if thing is None else thing.mask

@@ -16,7 +16,8 @@ from tests.processes import await_condition, pellucid
 import pellucid as pl
 from pellucid import cli
 from pellucid.cli import COMMANDS
-from pellucid.commands import console, work
+from pellucid.commands import console
+from pellucid.core import progress
 
 HELP = [
     *([name, "--help"] for name in COMMANDS),
@@ -184,7 +185,7 @@ def test_the_bar_waits_two_seconds_and_leaves_nothing(monkeypatch):
     shown = Terminal()
     monkeypatch.setattr(sys, "stderr", shown)
     start = time.monotonic()
-    with work._bar(3, "explaining") as bar:
+    with progress.ticking(progress.bar(3, "explaining")) as bar:
         bar.update()
         await_condition(lambda: "1/3" in shown.getvalue())
         assert shown.since - start > 1.99
@@ -194,8 +195,8 @@ def test_the_bar_waits_two_seconds_and_leaves_nothing(monkeypatch):
 def test_no_bar_into_a_file(monkeypatch):
     shown = io.StringIO()
     monkeypatch.setattr(sys, "stderr", shown)
-    monkeypatch.setattr(work.Event, "wait", lambda self, pause: pytest.fail("a clock runs"))
-    with work._bar(3, "explaining") as bar:
+    monkeypatch.setattr(progress.Event, "wait", lambda self, pause: pytest.fail("a clock runs"))
+    with progress.ticking(progress.bar(3, "explaining")) as bar:
         bar.update()
     assert shown.getvalue() == ""
 

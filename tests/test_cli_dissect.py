@@ -308,9 +308,10 @@ def test_explain_takes_the_table_of_a_run(net, finished, tmp_path, capsys):
         best = table.detection(neuron["unit"])
         assert (neuron["concept"]["concept"], neuron["concept"]["iou"]) == (best.concept.name, best.iou)
         assert neuron["concept"]["set"] == "scenes:val/0-19"
-    assert "over 20 pictures" in capsys.readouterr().out
+    assert "over 20 pictures" in document["details"]
     assert call(*given, "--table", "none") == 0
-    assert "pictures (" not in capsys.readouterr().out
+    bare = max(tmp_path.glob("scene*.json"), key=lambda file: file.stat().st_mtime_ns)
+    assert "pictures (" not in json.loads(bare.read_text(encoding="utf-8"))["details"]
 
 
 def test_explain_refuses_the_table_of_another_network(finished, tmp_path, capsys):

@@ -1,9 +1,7 @@
 """``pellucid train decoder`` as a user meets it, in this process."""
 
-import json
-
 import pytest
-from safetensors import safe_open
+from tests.bundles import facts_of
 from tests.commandline import network_file, picture
 
 from pellucid.commands.train_decoder import run
@@ -37,8 +35,7 @@ def test_a_folder_of_pictures(tmp_path, capsys):
     assert "notes.txt: not an image" in said.err
     (file,) = out.glob("*.safetensors")
     assert str(file) in said.out
-    with safe_open(str(file), "pt") as opened:
-        facts = json.loads(opened.metadata()["facts"])
+    facts = facts_of(file)["facts"]
     assert facts["layer"] == "features.30"
     assert facts["pictures"] == 10
     assert load_decoder(file).layer == "features.30"

@@ -39,7 +39,7 @@ def test_the_sentence_says_when_a_network_leans_on_the_surroundings(family):
     )  # where both kinds are right, so that only the reasons differ
     said = {
         name: sum(
-            "leans on the **surroundings**"
+            "leans on the surroundings"
             in pl.explain(net, data.rendering(i), methods=[], faithfulness=False).details
             for i in range(40)
         )
