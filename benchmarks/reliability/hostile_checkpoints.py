@@ -25,7 +25,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).parent))
 from checkpoint_cases import cases
 from checkpoint_making import NETWORK, Case, healthy_state
-from watching import Outcome, refusal, summary, watched
+from watching import Outcome, refusal, summary, tell, watched
 
 import pellucid as pl
 from pellucid._version import __version__
@@ -98,12 +98,7 @@ def main() -> int:
     options = parser.parse_args()
     found = measure(options.every, options.seed)
     write_json(options.out, found)
-    for kind, count in found["kinds"].items():
-        print(f"{kind:24}", *(f"{how} {number}" for how, number in sorted(count.items())), sep="  ")
-    for case in found["through"]:
-        print(f"GOT THROUGH  {case['kind']}: {case['case']}: {case['outcome']}: {case['words']}")
-    print(f"{found['cases']} cases, {found['got_through']} got through")
-    return int(found["got_through"] > 0)
+    return tell(found)
 
 
 if __name__ == "__main__":

@@ -34,6 +34,7 @@ from safetensors.numpy import save
 
 sys.path.insert(0, str(Path(__file__).parent))
 from own_files import KINDS, Kind, summed
+from watching import tell
 
 from pellucid._version import __version__
 from pellucid.core.bundle import digest
@@ -489,12 +490,7 @@ def main() -> int:
     options = parser.parse_args()
     found = measure(options.every, options.kinds)
     write_json(options.out, found)
-    for kind, count in found["kinds"].items():
-        print(f"{kind:28}", *(f"{how} {number}" for how, number in sorted(count.items())), sep="  ")
-    for case in found["through"]:
-        print(f"GOT THROUGH  {case['kind']}: {case['case']}: {case['outcome']}: {case['words']}")
-    print(f"{found['cases']} cases, {found['got_through']} got through")
-    return int(found["got_through"] > 0)
+    return tell(found, 28)
 
 
 if __name__ == "__main__":

@@ -102,3 +102,13 @@ def summary(outcomes: Sequence[tuple[str, str, Outcome]], fine: Sequence[str]) -
         "kinds": {kind: dict(count) for kind, count in kinds.items()},
         "through": through,
     }
+
+
+def tell(found: dict[str, Any], width: int = 24) -> int:
+    """Print the counts of a measurement and what got through; the exit code: 1 where something did."""
+    for kind, count in found["kinds"].items():
+        print(f"{kind:{width}}", *(f"{how} {number}" for how, number in sorted(count.items())), sep="  ")
+    for case in found["through"]:
+        print(f"GOT THROUGH  {case['kind']}: {case['case']}: {case['outcome']}: {case['words']}")
+    print(f"{found['cases']} cases, {found['got_through']} got through")
+    return int(found["got_through"] > 0)
